@@ -1,0 +1,47 @@
+# Two commands: `make demo` and `make test`. Both set up .venv first.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(CURDIR)/$(VENV)/bin
+JOBS   ?= 2
+
+.PHONY: demo test lint format golden picture clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo     set up, build ICNet (1x3x1024x2048) and run the main job on it"
+	@echo "make test     set up; lint, types, tests"
+	@echo "make format   format the code"
+	@echo "make golden   record golden/ anew, after a change that was meant"
+	@echo "make picture  make docs/demo.svg from a real run"
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "graphtool needs Python 3.11 or newer; name one with make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.ready
+	@mkdir -p demo
+	cd demo && $(BIN)/graphtool zoo icnet ICNet.onnx
+	cd demo && PATH="$(BIN):$$PATH" graphtool run --passes resize_nearest,prune_outputs ICNet.onnx
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest -n $(JOBS) --dist loadscope
+
+format: $(VENV)/.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+golden: $(VENV)/.ready
+	$(BIN)/python golden/record.py
+
+picture: $(VENV)/.ready
+	$(BIN)/python docs/make_picture.py
+
+clean:
+	rm -rf demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

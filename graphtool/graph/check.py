@@ -1,0 +1,98 @@
+"""Is a graph sound? What rewriting needs to hold, each fault said with the name it is at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from onnx import GraphProto, NodeProto
+
+from graphtool.errors import ModelError, quoted
+from graphtool.graph.bodies import all_tensors, bodies, has_bodies
+from graphtool.graph.fields import arrange
+from graphtool.graph.model import Graph
+from graphtool.graph.sort import in_order, is_sorted, sort_nodes, topological
+from graphtool.graph.weights import external_place, is_external
+
+
+def check(graph: Graph) -> bool:
+    """Raise ModelError unless the graph is sound; sort its nodes topologically and return whether that was needed.
+
+    Sound: each value is defined once, each read value is defined, each output has a producer, there is no cycle, no
+    two nodes share a non-empty name, names are UTF-8, and external data is where it may be and long enough. Bodies are
+    held to the same and sorted too.
+    """
+    if graph.opset() is None and any(node.domain in ("", "ai.onnx") for node in graph.nodes):
+        raise ModelError("the model names no opset for the default domain (opset_import); export it again")
+    if not graph.header.output:
+        raise ModelError("the graph has no outputs")
+    bodies_moved = _check_level(graph.proto.graph, ())
+    for tensor in all_tensors(graph.proto):
+        if is_external(tensor):
+            folder = graph.weights.folder
+            if folder is None:
+                raise ModelError(f"external data of {quoted(tensor.name)}: load the model from a file")
+            external_place(tensor, folder)
+    if is_sorted(graph):
+        return bodies_moved
+    sort_nodes(graph)
+    return True
+
+
+def _check_level(graph: GraphProto, outer: tuple[set[str], ...]) -> bool:
+    """Check one graph and the bodies in it, which are sorted; return whether that was needed."""
+    inputs: set[str] = set()
+    for info in graph.input:
+        _define(inputs, info.name, "graph input")
+    own: set[str] = set()  # an initializer may also be an input: then it is the input's default
+    for name in (*(t.name for t in graph.initializer), *(t.values.name for t in graph.sparse_initializer)):
+        _define(own, name, "initializer")
+    own |= inputs
+    names: set[str] = set()
+    holders = []
+    for position, node in enumerate(graph.node):
+        if node.name:
+            if node.name in names:
+                raise ModelError(f"two nodes are named {quoted(node.name)}; give each its own name")
+            names.add(node.name)
+        for value in node.output:
+            if value:
+                if value in own:
+                    raise ModelError(
+                        f"value {quoted(value)} is defined twice, the second time by {_where(node, position)}"
+                    )
+                own.add(value)
+        if has_bodies(node):
+            holders.append(node)
+    found: Iterable[object] = own | names
+    for name in found:
+        if isinstance(name, bytes):  # protobuf gives out text that is not UTF-8 as bytes, and takes none back
+            raise ModelError(f"the name {quoted(name)} is not UTF-8; export the model again")
+    scopes = (own, *outer)
+    for position, node in enumerate(graph.node):
+        for value in node.input:
+            if value and value not in own and not any(value in scope for scope in outer):
+                raise ModelError(
+                    f"{_where(node, position)} reads {quoted(value)}, which nothing defines (dangling input)"
+                )
+    for info in graph.output:
+        if not any(info.name in scope for scope in scopes):
+            raise ModelError(f"graph output {quoted(info.name)} has no producer")
+    moved = False
+    for node in holders:
+        for body in bodies(node):
+            moved |= _check_level(body, scopes)
+            nodes = list(body.node)
+            if not in_order(nodes):
+                arrange(body.node, [nodes[place] for place in topological(nodes)])
+                moved = True
+    return moved
+
+
+def _where(node: NodeProto, position: int) -> str:
+    return f"node {quoted(node.name or f'{node.op_type} at index {position}')}"
+
+
+def _define(own: set[str], name: str, what: str) -> None:
+    if name in own:
+        raise ModelError(f"{what} {quoted(name)} is defined twice")
+    own.add(name)

@@ -1,0 +1,25 @@
+"""Repeated protobuf fields, changed by permuting pointers: proxies that callers hold stay valid, nothing is copied.
+
+``del field[:]`` with ``extend``, and ``insert``, copy every message, and an edit through an older proxy is then lost.
+Both functions end in one sort and one cut; deleting entries one by one is quadratic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+
+def arrange(field: Any, wanted: Iterable[Any]) -> None:
+    """Leave in ``field`` those of its messages that are ``wanted``, in that order."""
+    rank = {id(message): place for place, message in enumerate(wanted)}
+    field.sort(key=lambda message: rank.get(id(message), len(rank)))
+    del field[len(rank) :]
+
+
+def keep_only(field: Any, wanted: Callable[[Any], bool]) -> None:
+    """Delete the messages in ``field`` for which ``wanted`` does not hold; the others keep their order."""
+    count = sum(1 for message in field if wanted(message))
+    if count < len(field):
+        field.sort(key=lambda message: not wanted(message))
+        del field[count:]

@@ -1,0 +1,99 @@
+"""From a path to a parsed model: what a file is when it is not an ONNX model, said in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import TensorProto
+
+from graphtool.errors import ModelError, quoted
+from graphtool.graph.values import dtype_name
+from graphtool.graph.weights import Mapped, skeleton_of
+from graphtool.graph.wire import WireError
+
+_SIGNATURES: tuple[tuple[bytes, str], ...] = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the model itself; run 'git lfs pull'"),
+    (b"PK\x03\x04", "a zip archive (a PyTorch checkpoint or a zipped model?), not an ONNX model"),
+    (b"\x1f\x8b", "a gzip archive; unpack it first"),
+    (b"\x89HDF", "an HDF5 (Keras) file, not an ONNX model"),
+    (b"\x80\x02", "a Python pickle (a PyTorch checkpoint?), not an ONNX model; export it to ONNX first"),
+    (b"\x93NUMPY", "a .npy array, not an ONNX model"),
+)
+_FAULT = "cannot be used as a model"
+
+
+def load_model(path: Path) -> tuple[onnx.ModelProto, Mapped]:
+    """Return the skeleton of the model at ``path`` and the mapped file with its weights; raises ModelError."""
+    where = quoted(path)
+    try:
+        if path.is_dir():
+            raise ModelError(f"{where} is a folder; name the .onnx file in it")
+        if not path.exists():
+            near = _neighbour(path)
+            raise ModelError(f"no file {where}" + (f"; did you mean {quoted(near)}?" if near else ""))
+        if not path.is_file():
+            raise ModelError(f"{where} is not a regular file")
+        source = Mapped(path.resolve())
+    except OSError as error:
+        raise ModelError(f"{where} cannot be read: {error.strerror}") from None
+    head = bytes(source.view[:512])
+    if not head:
+        raise ModelError(f"{where} is empty")
+    for signature, meaning in _SIGNATURES:
+        if head.startswith(signature):
+            raise ModelError(f"{where} is {meaning}")
+    try:
+        model = skeleton_of(source)
+    except (WireError, DecodeError):
+        raise ModelError(f"{where} {_FAULT}: {_what_instead(head)}") from None
+    if not model.HasField("graph"):
+        raise ModelError(f"{where} {_FAULT}: {_no_graph(source, head)}")
+    if not model.opset_import and not model.functions:
+        raise ModelError(f"{where} {_FAULT}: it names no opset (opset_import is empty); export the model again")
+    return model, source
+
+
+def _what_instead(head: bytes) -> str:
+    text = head.lstrip().lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "it is an HTML or XML page; the download failed?"
+    if text.startswith((b"{", b"[")) and _is_text(head):
+        return "it is JSON text, not ONNX"
+    if _is_text(head):
+        return "it is text, not ONNX"
+    return "it is not ONNX, or it is truncated; copy or download it again"
+
+
+def _no_graph(source: Mapped, head: bytes) -> str:
+    if _is_text(head):
+        return _what_instead(head)
+    try:
+        tensor = TensorProto.FromString(bytes(source.view))
+    except DecodeError:
+        tensor = TensorProto()
+    if tensor.data_type and (tensor.raw_data or tensor.dims or tensor.float_data or tensor.int64_data):
+        shape = ",".join(map(str, tensor.dims))
+        return f"it is a single tensor {dtype_name(tensor.data_type)}[{shape}] (a feed?), not a model"
+    return "it has no graph"
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:  # else the head ends inside a character
+            return False
+        text = head[: error.start].decode()
+    return all(c.isprintable() or c in "\r\n\t" for c in text)
+
+
+def _neighbour(path: Path) -> str | None:
+    from graphtool.errors import nearest
+
+    try:
+        names = [other.name for other in path.parent.iterdir() if other.suffix == ".onnx"]
+    except OSError:
+        return None
+    return nearest(path.name, names)

@@ -1,0 +1,86 @@
+"""What an operator looks like at an opset: its attributes, their defaults and types. The source is ``onnx.defs``."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, NodeProto, defs, helper
+
+# binary ops whose two inputs may change places (ONNX operator specification)
+COMMUTATIVE = frozenset("Add And BitwiseAnd BitwiseOr BitwiseXor Equal Max Mean Min Mul Or Sum Xor".split())
+# ops that may give another result each time; never merged, folded or judged bit by bit
+RANDOM = frozenset("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split())
+
+AttrValue = int | float | bytes | str | list[int] | list[float] | list[bytes] | object
+
+
+@lru_cache(maxsize=4096)
+def schema(op_type: str, domain: str, version: int | None) -> defs.OpSchema | None:
+    """Return the schema of an op at an opset version; None for an op that ONNX does not define there."""
+    domain = "" if domain == "ai.onnx" else domain
+    try:
+        return defs.get_schema(op_type, version or 1, domain)
+    except (defs.SchemaError, ValueError):
+        return None
+
+
+def default(op_type: str, domain: str, version: int | None, attribute: str) -> AttrValue | None:
+    """Return an attribute's default at an opset; None where it has none or the op is unknown."""
+    known = schema(op_type, domain, version)
+    if known is None or attribute not in known.attributes:
+        return None
+    value = known.attributes[attribute].default_value
+    return None if value.type == AttributeProto.UNDEFINED else helper.get_attribute_value(value)
+
+
+def attribute_of(node: NodeProto, name: str) -> AttributeProto | None:
+    """Return the attribute that ``node`` sets under that name."""
+    return next((attribute for attribute in node.attribute if attribute.name == name), None)
+
+
+def effective(node: NodeProto, name: str, version: int | None) -> AttrValue | None:
+    """Return an attribute's value as set or by default; text as str; None where there is neither."""
+    own = attribute_of(node, name)
+    value = (
+        default(node.op_type, node.domain, version, name)
+        if own is None or own.type == AttributeProto.UNDEFINED
+        else helper.get_attribute_value(own)
+    )
+    return _plain(value)
+
+
+def _plain(value: AttrValue | None) -> AttrValue | None:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if isinstance(value, (int, float, str)) or value is None:
+        return value
+    if isinstance(value, onnx.TensorProto | onnx.GraphProto | onnx.SparseTensorProto | onnx.TypeProto):
+        return value
+    return [_plain(item) for item in value]  # type: ignore[attr-defined]  # the repeated kinds
+
+
+def make_attribute(op_type: str, domain: str, version: int | None, name: str, value: AttrValue) -> AttributeProto:
+    """Return an attribute of the type that the op's schema asks for; raises ValueError where it takes no such value."""
+    known = schema(op_type, domain, version)
+    if known is None:
+        return helper.make_attribute(name, value)
+    if name not in known.attributes:
+        raise ValueError(f"{op_type} of opset {known.since_version} has no attribute '{name}'")
+    kind = AttributeProto.AttributeType.Value(str(known.attributes[name].type).rpartition(".")[2])
+    if kind == AttributeProto.FLOAT and isinstance(value, int):
+        value = float(value)
+    if kind == AttributeProto.FLOATS and isinstance(value, list):
+        value = [float(item) for item in value]
+    try:
+        return helper.make_attribute(name, value, attr_type=kind)
+    except (TypeError, ValueError):
+        wanted = AttributeProto.AttributeType.Name(kind).lower()
+        raise ValueError(f"attribute '{name}' of {op_type} takes {wanted}, not {value!r}") from None
+
+
+def numpy_dtype(code: int) -> np.dtype[Any]:
+    """Return the numpy type of an element type; bfloat16 and smaller ones come from ml_dtypes."""
+    return np.dtype(helper.tensor_dtype_to_np_dtype(code))
