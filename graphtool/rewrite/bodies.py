@@ -1,0 +1,242 @@
+"""The bodies of a pass as its file writes them: ``edit``, ``rewrite`` and ``boundary`` tables, read and checked."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from graphtool.errors import PassError, quoted
+from graphtool.graph import Graph, dtype_code
+from graphtool.rewrite.boundary import Boundary
+from graphtool.rewrite.edit import PLACES, Edit
+from graphtool.rewrite.expr import Expr
+from graphtool.rewrite.params import Param
+from graphtool.rewrite.pattern import FORWARD, Pattern, check_match, check_order, parse_pattern
+from graphtool.rewrite.reader import Reader
+from graphtool.rewrite.result import Applied
+from graphtool.rewrite.rule import Rule
+
+_COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
+_BOUND = re.compile(r"\s*(>=|<=|==|>|<)\s*(\d{1,4})\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Requires:
+    """The opsets of the default domain that a pass or a body is for, such as ``>=11,<18``."""
+
+    opset: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def read(cls, reader: Reader, key: str) -> Requires:
+        """Read ``requires = { opset = ">=11" }`` (or ``opset = ">=11"`` of a body)."""
+        if key == "opset":
+            text = reader.text("opset", default=None)
+        else:
+            inner = Reader(reader.file, reader.table_of(key), reader.key(key))
+            inner.only("opset")
+            text = inner.text("opset", default=None)
+        bounds = []
+        for part in text.split(",") if text is not None else []:
+            found = _BOUND.fullmatch(part)
+            if not found:
+                raise reader.error(key, f"{quoted(part)} is not a bound such as '>=11' or '<18'")
+            bounds.append((found[1], int(found[2])))
+        return cls(tuple(bounds))
+
+    def missing(self, graph: Graph) -> str | None:
+        """Return why ``graph`` does not meet this, or None."""
+        version = graph.opset() or 0
+        if all(_COMPARE[sign](version, bound) for sign, bound in self.opset):
+            return None
+        return f"it needs opset {', '.join(f'{sign}{bound}' for sign, bound in self.opset)}; the model has {version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """One table of a pass file, for the opsets it is for."""
+
+    requires: Requires
+    run: Edit | Rule | Boundary
+
+    @property
+    def boundary(self) -> Boundary | None:
+        """Return the boundary, where it is one."""
+        return self.run if isinstance(self.run, Boundary) else None
+
+    def apply(self, graph: Graph, params: Mapping[str, object]) -> Applied:
+        """Apply this body where the opset is right; elsewhere nothing matches."""
+        return Applied() if self.requires.missing(graph) else self.run.apply(graph, params)
+
+
+def read_bodies(reader: Reader, params: Sequence[Param]) -> tuple[Body, ...]:
+    """Return the bodies of a pass in the order edit, rewrite, boundary."""
+    known = {param.name: param for param in params}
+    names = frozenset(known)
+    found: list[Body] = []
+    for inner in reader.array("edit"):
+        found.append(Body(Requires.read(inner, "opset"), _edit(inner, known)))
+    for inner in reader.array("rewrite"):
+        found.append(Body(Requires.read(inner, "opset"), read_rule(inner, inner.place, names, extra=("opset",))))
+    for inner in reader.array("boundary"):
+        found.append(Body(Requires(), _boundary(inner, known)))
+    return tuple(found)
+
+
+def read_rule(reader: Reader, name: str, params: frozenset[str], extra: tuple[str, ...]) -> Rule:
+    """Return the rewrite in a table; every name it reads is checked."""
+    reader.only("match", "where", "default", "let", "replace", *extra)
+    texts = reader.texts("match", single=True)
+    patterns = []
+    for number, text in enumerate(texts):
+        key = "match" if isinstance(reader.table["match"], str) else f"match[{number}]"
+        pattern = reader.guarded(key, lambda text=text: parse_pattern(text))  # type: ignore[misc]
+        reader.guarded(key, lambda pattern=pattern: check_match(pattern))  # type: ignore[misc]
+        patterns.append(pattern)
+    if not patterns:
+        raise reader.error("match", "must not be empty")
+    values = {value for p in patterns for value in (*p.made, *p.free)}
+    if values & params:
+        raise reader.error("match", f"{quoted(sorted(values & params)[0])} is a parameter; name the value otherwise")
+    # what every alternative binds
+    inputs = frozenset.intersection(*(frozenset(p.free) for p in patterns))
+    made = frozenset.intersection(*(frozenset(p.made) for p in patterns))
+    variables = frozenset.intersection(*(frozenset(p.variables) for p in patterns))
+    known = inputs | made | params | variables | {f"@{name}" for name in variables}
+    defaults = []
+    for key, expression in reader.table_of("default").items():
+        if key not in inputs:
+            raise reader.error(f"default.{key}", "the match has no such input")
+        defaults.append((key, reader.expression(f"default.{key}", expression, known)))
+    wheres = reader.expressions("where", known)
+    lets: list[tuple[str, Expr]] = []
+    for key, expression in reader.table_of("let").items():
+        if key in values | variables | params:
+            raise reader.error(f"let.{key}", "the match or a parameter has that name already")
+        lets.append((key, reader.expression(f"let.{key}", expression, known)))
+        known |= {key}
+    new = params | {key for key, _ in lets}
+    replacement = reader.guarded("replace", lambda: parse_pattern(reader.text("replace") or ""))
+    reader.guarded("replace", lambda: _check_replacement(replacement, patterns, inputs | new, variables | new))
+    return Rule(name, tuple(patterns), wheres, tuple(defaults), tuple(lets), replacement)
+
+
+def _check_replacement(
+    replacement: Pattern, patterns: Sequence[Pattern], readable: frozenset[str], attributes: frozenset[str]
+) -> None:
+    """Raise PassError unless the statements read only ``readable`` values and ``attributes``, and make every root."""
+    roots = {name for name in patterns[0].nodes[-1].outputs if name}
+    if any({name for name in p.nodes[-1].outputs if name} != roots for p in patterns):
+        raise PassError("the alternatives of the match make different values")
+    missing = roots - set(replacement.made)
+    if missing:
+        raise PassError(f"it does not make {quoted(sorted(missing)[0])}, which the match makes")
+    inner = {name for p in patterns for name in p.made} - roots
+    forwarded = {node.outputs[0] for node in replacement.nodes if node.op_type == FORWARD}
+    for node in replacement.nodes:
+        for name in node.inputs:
+            if name in attributes - readable:
+                raise PassError(f"{quoted(name)} is an attribute; make a constant of it with let")
+            if name in inner:
+                raise PassError(f"{quoted(name)} is inside the match and vanishes with it")
+            if name and name not in readable and name not in replacement.made:
+                raise PassError(f"nothing is named {quoted(name)}: not in match, let or params, nor made here")
+        for _, variable in node.variables:
+            if variable not in attributes:
+                raise PassError(f"no attribute, let or parameter is named {quoted('@' + variable)}")
+        if node.like is not None and not all(node.like in p.made for p in patterns):
+            raise PassError(f"like = @{node.like}: no matched statement makes {quoted(node.like)}")
+        if node.op_type == FORWARD and node.outputs[0] not in roots:
+            raise PassError(f"{quoted(node.outputs[0])} = ... forwards a value that the match does not make")
+        if node.op_type == FORWARD and node.inputs[0] in forwarded:
+            raise PassError(f"{quoted(node.inputs[0])} is itself forwarded; name the value it stands for")
+    again = set(replacement.made) & ({name for p in patterns for name in (*p.made, *p.free)} - roots)
+    if again:
+        raise PassError(f"{quoted(sorted(again)[0])} is a value of the match; name a new one otherwise")
+    check_order(replacement)
+
+
+def _edit(reader: Reader, params: Mapping[str, Param]) -> Edit:
+    reader.only("select", "where", "set", "unset", "opset")
+    select = Reader(reader.file, reader.table_of("select"), reader.key("select"))
+    select.only("op", "domain", "name", "attrs")
+    change = reader.table_of("set")
+    unset = tuple(reader.texts("unset", default=[]))
+    if not change and not unset:
+        raise reader.error("set", "is missing: the edit changes nothing")
+    both = sorted(set(unset) & change.keys())
+    if both:
+        raise reader.error("unset", f"{quoted(both[0])} is set too")
+    attributes = select.table_of("attrs")
+    glob = select.text("name", default="*") or "*"
+    for place, table in (("select.attrs", attributes), ("set", change), ("select", {"name": glob})):
+        for key, value in table.items():
+            _check_value(reader, f"{place}.{key}", value, params)
+    wheres = reader.texts("where", default=[])
+    checked = tuple(_edit_where(reader, number, text, frozenset(params)) for number, text in enumerate(wheres))
+    ops = tuple(select.texts("op", single=True))
+    if not ops:
+        raise select.error("op", "must not be empty")
+    return Edit(
+        reader.place, ops, select.text("domain", default="") or "", glob, tuple(attributes.items()), checked,
+        tuple(change.items()), unset,
+    )  # fmt: skip
+
+
+def _edit_where(reader: Reader, number: int, text: str, params: frozenset[str]) -> Expr:
+    # attributes are those of whatever node is looked at: any name may be one
+    found = reader.guarded(f"where[{number}]", lambda: Expr.parse(text))
+    attributes = {f"@{attribute}" for attribute in found.attributes}
+    return reader.expression(f"where[{number}]", text, PLACES | params | attributes)
+
+
+def _check_value(reader: Reader, key: str, value: object, params: Mapping[str, Param]) -> None:
+    items = value if isinstance(value, list) else [value]
+    if not all(isinstance(item, (str, int, float)) for item in items):
+        raise reader.error(key, "must be a number, a string or a list of them")
+    for item in items:
+        if isinstance(item, str) and item.startswith("$"):
+            if item[1:] not in params:
+                raise reader.error(key, f"the pass has no parameter {quoted(item[1:])}")
+            if isinstance(value, list) and params[item[1:]].type in ("names", "ints"):
+                raise reader.error(key, f"{quoted(item)} is a list, which cannot be in a list")
+
+
+def _boundary(reader: Reader, params: Mapping[str, Param]) -> Boundary:
+    reader.only("at", "keep", "when", "cast")
+    at = reader.choice("at", ("inputs", "outputs"))
+    if ("keep" in reader.table) == ("cast" in reader.table):
+        raise reader.error("keep", "a boundary has either keep or cast")
+    if "keep" in reader.table:
+        if at == "inputs":
+            raise reader.error("keep", "inputs cannot be dropped: they are part of the interface")
+        if "when" in reader.table:
+            raise reader.error("when", "belongs to cast; keep names the outputs itself")
+        return Boundary(reader.place, at, keep=_kept(reader, params))
+    when = Reader(reader.file, reader.table_of("when"), reader.key("when"))
+    when.only("dtype", "name")
+    dtype, cast = when.text("dtype"), reader.text("cast")
+    glob = when.text("name", default="*")
+    for key, value in (("when.dtype", dtype), ("cast", cast), ("when.name", glob)):
+        _check_value(reader, key, value, params)
+        if key != "when.name" and isinstance(value, str) and not value.startswith("$"):
+            try:
+                dtype_code(value)
+            except KeyError:
+                raise reader.error(key, f"{quoted(value)} is not an element type") from None
+    return Boundary(reader.place, at, dtype=dtype, glob=glob, cast=cast)
+
+
+def _kept(reader: Reader, params: Mapping[str, Param]) -> str | list[str]:
+    """Return the list of names to keep, or the parameter that gives it."""
+    keep = reader.table["keep"]
+    _check_value(reader, "keep", keep, params)
+    if isinstance(keep, str) and keep.startswith("$"):
+        if params[keep[1:]].type != "names":
+            raise reader.error("keep", f"{quoted(keep)} must be a parameter of type names")
+        return keep
+    names = reader.texts("keep", single=True)
+    if any(name.startswith("$") and params[name[1:]].type != "string" for name in names):
+        raise reader.error("keep", "in a list, a parameter must be of type string")
+    return names

@@ -1,0 +1,188 @@
+"""Pass files: TOML read and checked whole, every error with its file and key."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from graphtool.errors import PassError, show
+from graphtool.rewrite.bodies import Body, Requires, read_bodies, read_rule
+from graphtool.rewrite.edit import PLACES
+from graphtool.rewrite.native import check_native
+from graphtool.rewrite.params import TYPES, Param
+from graphtool.rewrite.reader import Reader
+from graphtool.rewrite.rule import Rule
+
+PARITIES = ("exact", "close", "float16", "lossy", "repair")
+INTERFACES = ("names", "types", "shapes", "subset", "cut", "append")
+MAX_FILE = 1 << 18  # bytes
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One ``[[case]]``: the graph before, in ONNX text, and after (None: unchanged)."""
+
+    name: str
+    before: str
+    after: str | None
+    params: dict[str, object]
+    opset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Semantics:
+    """What an op that onnxruntime lacks computes, as a rewrite into ops that it has. Only parity uses it."""
+
+    op: str
+    domain: str
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A pass as its file declares it."""
+
+    name: str
+    path: Path
+    summary: str
+    why: str
+    parity: str
+    interface: frozenset[str]
+    requires: Requires
+    exact_form: str | None
+    params: tuple[Param, ...]
+    bodies: tuple[Body, ...]
+    native: str | None
+    sequence: tuple[str, ...]
+    fixpoint: bool
+    semantics: tuple[Semantics, ...]
+    cases: tuple[Case, ...] = field(repr=False)
+
+
+def load_pass(path: Path, shown: str | None = None) -> Pass:
+    """Read the pass file at ``path``, called ``shown`` in errors; raises PassError ``file: key: reason``."""
+    file = shown or show(path)
+    try:
+        if path.exists() and not path.is_file():
+            raise PassError(f"{file}: not a regular file")
+        if path.stat().st_size > MAX_FILE:
+            raise PassError(f"{file}: larger than {MAX_FILE} bytes")
+        text = path.read_bytes().decode()
+        table = tomllib.loads(text)
+    except OSError as error:
+        raise PassError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise PassError(f"{file}: not UTF-8 text") from None
+    except (ValueError, RecursionError) as error:  # ValueError: an integer of thousands of digits too
+        raise PassError(f"{file}: not TOML: {_reason(error)}") from None
+    try:
+        return parse_pass(table, path, file)
+    except RecursionError:  # a value that is nested too deep to be shown
+        raise PassError(f"{file}: nested too deep") from None
+
+
+def _reason(error: Exception) -> str:
+    return "nested too deep" if isinstance(error, RecursionError) else show(error)
+
+
+def parse_pass(table: dict[str, object], path: Path, file: str) -> Pass:
+    """Return the pass in a parsed TOML table."""
+    reader = Reader(file, table)
+    name = path.stem
+    if not _NAME.fullmatch(name):
+        raise PassError(f"{file}: a pass file is named in lower case with underscores, such as fuse_gelu.toml")
+    reader.only(
+        "summary", "why", "parity", "interface", "requires", "exact_form", "params", "edit", "rewrite", "boundary",
+        "native", "sequence", "fixpoint", "semantics", "case",
+    )  # fmt: skip
+    params = tuple(_param(name, inner) for name, inner in reader.tables("params"))
+    names = frozenset(param.name for param in params)
+    bodies = read_bodies(reader, params)
+    native = reader.text("native", default=None)
+    if native is not None:
+        reader.guarded("native", lambda: check_native(native))
+    sequence = tuple(reader.texts("sequence", default=[]))
+    kinds = [kind for kind, there in (("rules", bodies), ("native", native), ("sequence", sequence)) if there]
+    if len(kinds) != 1:
+        what = "both " + " and ".join(kinds) if kinds else "no edit, rewrite, boundary, native or sequence"
+        raise PassError(f"{file}: the pass has {what}; it needs exactly one kind of body")
+    if "fixpoint" in table and not sequence:
+        raise PassError(f"{file}: fixpoint: only a sequence repeats")
+    interface = reader.texts("interface", default=[], choices=INTERFACES, single=True)
+    return Pass(
+        name,
+        path,
+        _line(reader, "summary"),
+        _line(reader, "why"),
+        reader.choice("parity", PARITIES),
+        frozenset(interface) | {kind for body in bodies for kind in _implied(body)},
+        Requires.read(reader, "requires"),
+        reader.text("exact_form", default=None),
+        params,
+        bodies,
+        native,
+        sequence,
+        reader.flag("fixpoint"),
+        tuple(_semantics(inner, names) for inner in reader.array("semantics")),
+        tuple(_case(inner, params) for inner in reader.array("case")),
+    )
+
+
+def _implied(body: Body) -> tuple[str, ...]:
+    boundary = body.boundary
+    if boundary is None:
+        return ()
+    return ("subset", "cut") if boundary.keep is not None else ("types",)
+
+
+def _line(reader: Reader, key: str) -> str:
+    text = " ".join((reader.text(key) or "").split())
+    if not text:
+        raise reader.error(key, "must not be empty")
+    return text
+
+
+def _param(name: str, reader: Reader) -> Param:
+    reader.only("type", "default", "help", "choices")
+    if not _NAME.fullmatch(name):
+        raise reader.error("", "a parameter is named in lower case with underscores")
+    if name in PLACES:
+        raise reader.error("", "has another meaning in the conditions of an edit; name it otherwise")
+    kind = reader.choice("type", TYPES)
+    param = Param(name, kind, None, _line(reader, "help"), tuple(reader.texts("choices", default=[])))
+    if param.choices and kind != "string":
+        raise reader.error("choices", "are for parameters of type string")
+    if "default" not in reader.table:
+        raise reader.error("default", "is missing: a pass must run without being given anything")
+    default = reader.guarded("default", lambda: param.checked(reader.table["default"]))
+    return Param(name, kind, default, param.help, param.choices)
+
+
+def _semantics(reader: Reader, params: frozenset[str]) -> Semantics:
+    rule = read_rule(reader, "semantics", params, extra=())
+    ops = {(node.op_type, node.domain) for pattern in rule.patterns for node in pattern.nodes}
+    if len(ops) != 1 or any(len(pattern.nodes) != 1 for pattern in rule.patterns):
+        raise reader.error("match", "semantics are those of one op: match one statement")
+    op, domain = ops.pop()
+    return Semantics(op, domain, rule)
+
+
+def _case(reader: Reader, params: tuple[Param, ...]) -> Case:
+    reader.only("name", "before", "after", "params", "opset")
+    given = reader.table.get("params", {})
+    if not isinstance(given, dict):
+        raise reader.error("params", "must be a table")
+    known = {param.name: param for param in params}
+    for name, value in given.items():
+        if name not in known:
+            raise reader.error(f"params.{name}", "the pass has no such parameter")
+        reader.guarded(f"params.{name}", lambda p=known[name], v=value: p.checked(v))  # type: ignore[misc]
+    before, after = reader.text("before") or "", reader.text("after") or ""
+    reader.onnx_graph("before")
+    if after != "unchanged":
+        reader.onnx_graph("after")
+    opset = reader.number("opset", default=17)
+    return Case(_line(reader, "name"), before, None if after == "unchanged" else after, dict(given), opset)

@@ -1,0 +1,54 @@
+"""What applying a pass found: matches, and misses with their reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from onnx import NodeProto
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A place where a body applied.
+
+    ``where`` is the name of the node it is known by. For a rewrite, ``old`` and ``new`` are copies of the nodes before
+    and after, ``inputs`` the values they read and ``outputs`` the values they make for others: what parity needs to
+    judge this match alone. Other bodies leave these empty.
+    """
+
+    where: str
+    body: str
+    old: tuple[NodeProto, ...] = ()
+    new: tuple[NodeProto, ...] = ()
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A node that a body was tried on, and the reason why it did not apply."""
+
+    where: str
+    body: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Applied:
+    """All that one application of a pass did."""
+
+    matches: list[Match] = field(default_factory=list)
+    misses: list[Miss] = field(default_factory=list)
+    # interface changes by name: new output or input name -> old one
+    renamed: dict[str, str] = field(default_factory=dict)
+
+    def add(self, other: Applied) -> None:
+        """Take up what another application did."""
+        self.matches += other.matches
+        self.misses += other.misses
+        self.renamed.update(other.renamed)
+
+
+def label(node: NodeProto) -> str:
+    """Return the name a person knows a node by: its own, or its type and first output."""
+    return node.name or f"{node.op_type}({next((o for o in node.output if o), '')})"
