@@ -1,0 +1,183 @@
+"""A pass's cases, run: the graph after is the one the case shows, and the numbers keep the promise. Floor 5."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import GraphProto, helper, numpy_helper
+
+from graphtool import pipeline, seeded
+from graphtool.errors import GraphtoolError, quoted
+from graphtool.graph import Graph, dtype_name
+from graphtool.graph.text import attribute_text, parse_graph
+from graphtool.parity.feed import draw
+from graphtool.rewrite import Case, Catalog, Pass, Stage
+from graphtool.rewrite.bodies import Body
+from graphtool.rewrite.edit import Edit
+from graphtool.rewrite.params import resolve
+from graphtool.rewrite.rule import Rule
+
+_IR = {11: 6, 13: 7, 17: 8, 19: 9, 21: 10}  # the IR version of the ONNX release that brought an opset
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one case went; ``fault`` is empty where it holds, ``checked`` says what judged the numbers."""
+
+    spec: str
+    case: str
+    fault: str
+    checked: str
+
+
+def model_of(text: str, opset: int) -> Graph:
+    """Return the graph of a case. A declared value that nothing makes becomes a seeded random weight.
+
+    >>> model_of("g (float[2] x) => (float[2] y) <float[2] w> { y = Add(x, w) }", 17).constant("w").shape
+    (2,)
+    """
+    graph = parse_graph(text)
+    made = {name for node in graph.node for name in node.output} | {info.name for info in graph.input}
+    known = {tensor.name for tensor in graph.initializer}
+    for info in graph.value_info:
+        if info.name not in made and info.name not in known:
+            graph.initializer.append(_weight(info))
+    del graph.value_info[:]
+    for number, node in enumerate(graph.node):
+        node.name = node.name or f"{node.op_type}_{number}"
+    domains = {"": opset} | {node.domain: 1 for node in graph.node if node.domain not in ("", "ai.onnx")}
+    imports = [helper.make_opsetid(domain, version) for domain, version in domains.items()]
+    ir = next((ir for first, ir in sorted(_IR.items(), reverse=True) if opset >= first), 5)
+    return Graph(helper.make_model(graph, opset_imports=imports, ir_version=ir))
+
+
+def _weight(info: onnx.ValueInfoProto) -> onnx.TensorProto:
+    dims = [dim.dim_value for dim in info.type.tensor_type.shape.dim]
+    kind = helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
+    seed = seeded.key("case", info.name)
+    array = seeded.bell(seed, dims) if np.dtype(kind).kind in "fV" else seeded.integers(seed, dims, 0, 8)
+    return numpy_helper.from_array(array.astype(kind), info.name)
+
+
+def run_case(spec: Pass, case: Case, catalog: Catalog) -> Result:
+    """Apply ``spec`` to the case's graph; compare with the graph shown, judge the numbers, and apply it once more."""
+    try:
+        return Result(spec.name, case.name, *_verdict(spec, case, catalog))
+    except GraphtoolError as error:
+        return Result(spec.name, case.name, str(error), "")
+
+
+def _verdict(spec: Pass, case: Case, catalog: Catalog) -> tuple[str, str]:
+    graph = model_of(case.before, case.opset)
+    stage = Stage(spec, resolve(spec.params, case.params, spec.name), spec.name)
+    untouched = graph.copy()
+    feed = None if case.after is None else draw(graph)
+    state = pipeline.begin(graph, [stage], catalog, feed)
+    step = next(pipeline.advance(state, catalog))
+    if case.after is None:
+        if step.status == "broken":
+            return f"unchanged is wanted, but it broke: {step.reason}", ""
+        return (
+            ("", "unchanged")
+            if not step.matches
+            else (f"unchanged is wanted, but it matched: {difference(graph, untouched)}", "")
+        )
+    if step.status == "broken":
+        return f"the promise '{spec.parity}' is broken: {step.reason}", ""
+    if not step.matches:
+        return f"nothing matched: {step.reason}", ""
+    expected = model_of(case.after, case.opset)
+    found = difference(graph, expected)
+    if found:
+        return found, ""
+    # new names are asked for by parameter: the old ones are not there a second time
+    again = () if "names" in spec.interface else pipeline.dry_run(graph, [stage], catalog)[0].matches
+    if again:
+        return f"it matches its own result: {again[0].where}", ""
+    return "", step.verdict.rule if step.verdict else "structure"
+
+
+def difference(found: Graph, expected: Graph) -> str:
+    """Return how two small graphs differ, inner names and the values of random weights aside; '' where they do not."""
+    a, b = _shape_of(found), _shape_of(expected)
+    if a == b:
+        return ""
+    lines = [f"- {line}" for line in b if line not in a] + [f"+ {line}" for line in a if line not in b]
+    return "another graph: " + "; ".join(lines or ["the same lines in another order"])
+
+
+def _shape_of(graph: Graph) -> list[str]:
+    """Return canonical lines: interface, then nodes with inner names numbered in order of appearance."""
+    proto: GraphProto = graph.proto.graph
+    fixed = {value.name for value in (*graph.inputs, *graph.outputs)}
+    numbers: dict[str, str] = {}
+
+    def name(value: str) -> str:
+        if not value or value in fixed:
+            return value
+        tensor = graph.initializers.get(value)
+        if tensor is not None:
+            return f"{dtype_name(tensor.data_type)}{list(tensor.dims)}"
+        return numbers.setdefault(value, f"%{len(numbers)}")
+
+    lines = [f"input {v.name}: {dtype_name(v.dtype)} rank {v.rank}" for v in graph.inputs]
+    lines += [f"output {v.name}: {dtype_name(v.dtype)} rank {v.rank}" for v in graph.outputs]
+    for node in proto.node:
+        attributes = {a.name: attribute_text(a) for a in node.attribute}
+        inputs = list(node.input)
+        while inputs and not inputs[-1]:
+            inputs.pop()
+        made = ", ".join(name(value) for value in node.output)
+        shown = ", ".join(f"{key}={attributes[key]}" for key in sorted(attributes))
+        domain = node.domain if node.domain not in ("", "ai.onnx") else ""
+        lines.append(f"{made} = {domain}{node.op_type}<{shown}>({', '.join(name(value) for value in inputs)})")
+    weights = Counter(name(weight) for weight in graph.initializers)
+    return lines + sorted(f"{count} weights {kind}" for kind, count in weights.items())
+
+
+def run_cases(catalog: Catalog, names: list[str] | None = None) -> Iterator[Result]:
+    """Run every case of the named passes (all by default); a pass without negative or positive cases is a fault."""
+    for name in names or catalog.names:
+        spec = catalog.get(name)
+        if not any(case.after is None for case in spec.cases):
+            yield Result(name, "-", "no negative case: show a graph that it leaves unchanged", "")
+        if not any(case.after is not None for case in spec.cases):
+            yield Result(name, "-", "no positive case: show what it does", "")
+        for case in spec.cases:
+            yield run_case(spec, case, catalog)
+
+
+def undertested(catalog: Catalog, name: str) -> Iterator[Result]:
+    """Yield the conditions of a pass that no case needs: with one dropped, every case still holds (``--strict``)."""
+    spec = catalog.get(name)
+    for place, weaker in _weakened(spec):
+        if all(not run_case(weaker, case, catalog).fault for case in spec.cases):
+            yield Result(name, place, "no case fails without this condition", "")
+
+
+def _weakened(spec: Pass) -> Iterator[tuple[str, Pass]]:
+    for number, body in enumerate(spec.bodies):
+        if isinstance(body.run, (Rule, Edit)):
+            for place, where in enumerate(body.run.wheres):
+                fewer = tuple(w for k, w in enumerate(body.run.wheres) if k != place)
+                run = dataclasses.replace(body.run, wheres=fewer)
+                bodies = (*spec.bodies[:number], Body(body.requires, run), *spec.bodies[number + 1 :])
+                yield f"{body.run.name}.where[{place}] {where.text}", dataclasses.replace(spec, bodies=bodies)
+
+
+def catalog_of(folder: Path) -> Catalog:
+    """Return a catalog of the pass files in ``folder``, beside those that ship; raises where there are none."""
+    shipped = Catalog()
+    own = Catalog([*shipped.folders, folder])
+    if not folder.is_dir() or not any(folder.glob("*.toml")):
+        raise GraphtoolError(f"no pass files (*.toml) in {quoted(folder)}")
+    return own
+
+
+__all__ = ["Result", "catalog_of", "difference", "model_of", "run_case", "run_cases", "undertested"]

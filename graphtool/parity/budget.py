@@ -1,0 +1,106 @@
+"""Budgets: the bounds that a user sets on figures, ``--min argmax_agreement=0.85`` or ``--max 794:max_abs=1e-3``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from graphtool.errors import UsageError, did_you_mean, quoted
+from graphtool.parity.metrics import Figures
+
+Kind = Literal["min", "max"]
+
+# name -> the side from which it is bounded, and where to find it
+METRICS: dict[str, tuple[Kind, Callable[[Figures], float | None]]] = {
+    "max_abs": ("max", lambda f: f.max_abs),
+    "mean_abs": ("max", lambda f: f.mean_abs),
+    "max_rel": ("max", lambda f: f.max_rel),
+    "cosine": ("min", lambda f: f.cosine),
+    "argmax_agreement": ("min", lambda f: f.argmax_agreement),
+    "miou": ("min", lambda f: f.miou),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A bound on one metric of one output (``output``), or of every output (None)."""
+
+    metric: str
+    bound: float
+    output: str | None
+    kind: Kind
+
+    def text(self) -> str:
+        """Return the budget as the words of a command line, such as ``--min 794:cosine=0.99``."""
+        where = "" if self.output is None else f"{self.output}:"
+        return f"--{self.kind} {where}{self.metric}={self.bound:g}"
+
+
+def parse_budget(text: str, kind: Kind) -> Budget:
+    """Return the budget written ``[OUTPUT:]METRIC=NUMBER``, given with ``--min`` or ``--max`` (``kind``).
+
+    An output's name may hold colons and equals signs. Raises UsageError.
+    """
+    where = f"--{kind} {quoted(text)[1:-1]}"
+    left, equals, number = text.rpartition("=")
+    if not equals:
+        raise UsageError(f"{where}: expected METRIC=NUMBER or OUTPUT:METRIC=NUMBER, such as cosine=0.99")
+    output, colon, metric = left.rpartition(":")
+    if metric not in METRICS:
+        raise UsageError(
+            f"{where}: unknown metric {quoted(metric)}{did_you_mean(metric, METRICS)}  (one of {', '.join(METRICS)})"
+        )
+    if colon and not output:
+        raise UsageError(f"{where}: no output is named before the colon")
+    right = METRICS[metric][0]
+    if kind != right:
+        side = "small: bound it from above" if right == "max" else "large: bound it from below"
+        raise UsageError(f"{where}: a good {metric} is {side}, with --{right}")
+    try:
+        bound = float(number)
+    except ValueError:
+        raise UsageError(f"{where}: {quoted(number)} is not a number") from None
+    if not math.isfinite(bound):
+        raise UsageError(f"{where}: {quoted(number)} is not a finite number")
+    lowest, highest = (0.0, math.inf) if kind == "max" else (-1.0 if metric == "cosine" else 0.0, 1.0)
+    if not lowest <= bound <= highest:
+        limits = "is never negative" if kind == "max" else f"lies between {lowest:g} and 1"
+        raise UsageError(f"{where}: {metric} {limits}")
+    return Budget(metric, bound, output if colon else None, kind)
+
+
+def check(budget: Budget, output: str, figures: Figures) -> str | None:
+    """Return why ``budget`` does not hold for this output, or None. Raises UsageError where the metric has no value."""
+    if budget.output is not None and budget.output != output:
+        return None
+    value = METRICS[budget.metric][1](figures)
+    if value is None:
+        hint = f"; name the output that has: --{budget.kind} OUTPUT:{budget.metric}=" if budget.output is None else ""
+        raise UsageError(f"{budget.metric} is only known for a class map, and output {quoted(output)} is none{hint}")
+    holds = value <= budget.bound if budget.kind == "max" else value >= budget.bound
+    if holds:
+        return None
+    relation = "above" if budget.kind == "max" else "below"
+    return f"output {quoted(output)}: {budget.metric} {value:.6g} is {relation} the budget {budget.bound:g}"
+
+
+def broken(budgets: Iterable[Budget], figures: Mapping[str, Figures]) -> list[str]:
+    """Return why the budgets do not hold for these outputs, one reason each, an empty list where all hold.
+
+    Raises UsageError for a budget whose output does not exist or has no such metric: a bound that cannot be checked
+    must not pass in silence.
+    """
+    reasons = []
+    for budget in budgets:
+        if budget.output is not None and budget.output not in figures:
+            raise UsageError(
+                f"--{budget.kind}: no output named {quoted(budget.output)}{did_you_mean(budget.output, figures)}"
+                f"  (outputs: {', '.join(map(quoted, figures))})"
+            )
+        for output, found in figures.items():
+            reason = check(budget, output, found)
+            if reason is not None:
+                reasons.append(reason)
+    return reasons

@@ -1,0 +1,228 @@
+"""Feeds from files: ``.npz``, ``.npy``, raw ``.bin``, ONNX test_data_set folders; and writing one as ``.npz``.
+
+Nothing in a file is code (numpy's pickles are refused), no type is cast and no axis is added: what does not fit the
+model is an error that says what the input wants and what the file has.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
+
+from graphtool.errors import FeedError, did_you_mean, quoted, show
+from graphtool.graph import Graph, Value, dtype_name
+from graphtool.graph.opset import numpy_dtype
+from graphtool.graph.values import value_of
+from graphtool.parity.feed import Feed
+
+Array = NDArray[Any]
+
+_RAW = r"bool|u?int(8|16|32|64)|b?float(16|32|64)|float8\w*|complex\d+"  # whole bytes a number
+_SUFFIXES = (".npz", ".npy", ".bin", ".pb")
+
+
+def feed_from(given: str | Path | Sequence[str | Path], graph: Graph) -> Feed:
+    """Return the feed in one or more files.
+
+    Each is ``PATH`` or, for a single tensor, ``INPUT=PATH``. ``.npz`` holds arrays by input name. ``.npy``, ``.pb`` (a
+    TensorProto) and ``.bin`` (raw little-endian numbers in the model's type and shape; one open dimension is
+    worked out from the size) hold one tensor. A folder holds ``input_0.pb``, ``input_1.pb`` ... in the order of
+    the graph's inputs (ONNX's test_data_set_N), or files named after the inputs. Raises FeedError.
+    """
+    items = [given] if isinstance(given, str | Path) else list(given)
+    inputs = _accepted(graph)
+    arrays: dict[str, Array] = {}
+    for item in items:
+        name, path = _split(str(item), inputs)
+        for found, array in _read(name, path, graph, inputs).items():
+            if found in arrays:
+                raise FeedError(f"{_at(path)}: input {quoted(found)} is given twice")
+            arrays[found] = array
+    where = ", ".join(path.name or str(path) for path in (_split(str(item), inputs)[1] for item in items))
+    _check_complete(arrays, graph, where)
+    return Feed(arrays, {"source": where})
+
+
+def write_npz(path: str | Path, feed: Feed | Mapping[str, Array]) -> None:
+    """Write arrays by name, the same bytes for the same arrays (``numpy.savez`` writes the time of day). Atomic."""
+    arrays = feed.arrays if isinstance(feed, Feed) else feed
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for name, array in arrays.items():
+                data = io.BytesIO()
+                plain = array.astype(np.str_) if array.dtype.hasobject else array
+                np.lib.format.write_array(data, np.asarray(plain), allow_pickle=False)
+                archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), data.getvalue())
+        temporary.replace(target)
+    except OSError as error:
+        raise FeedError(f"cannot write {quoted(target)}: {error.strerror or error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _accepted(graph: Graph) -> dict[str, Value]:
+    """Return what a feed may hold: the inputs, and initializers that are inputs as well."""
+    known = {value.name: value for value in graph.inputs}
+    overridable = {info.name: value_of(info) for info in graph.proto.graph.input if info.name not in known}
+    return known | overridable
+
+
+def _at(path: Path) -> str:
+    return f"feed {quoted(path)}"
+
+
+def _split(item: str, inputs: Mapping[str, Value]) -> tuple[str | None, Path]:
+    """Return input name and path of ``INPUT=PATH``; a name may hold ``=``, and so may a path."""
+    for name in sorted(inputs, key=len, reverse=True):
+        if item.startswith(f"{name}="):
+            return name, Path(item[len(name) + 1 :])
+    path = Path(item)
+    word, equals, rest = item.partition("=")
+    if equals and not path.exists() and rest.endswith(_SUFFIXES):
+        raise FeedError(f"feed {quoted(item)}: the model has no input {quoted(word)}{did_you_mean(word, inputs)}")
+    return None, path
+
+
+def _read(name: str | None, path: Path, graph: Graph, inputs: Mapping[str, Value]) -> dict[str, Array]:
+    if path.is_dir():
+        return _read_folder(path, graph, inputs)
+    if not path.is_file():
+        raise FeedError(f"{_at(path)}: no such file or folder")
+    if path.suffix == ".npz":
+        return _read_npz(path, name, inputs)
+    if path.suffix not in _SUFFIXES:
+        raise FeedError(f"{_at(path)}: expected .npz, .npy, .bin, .pb or a folder")
+    if name is None:
+        if len(graph.inputs) != 1:
+            names = ", ".join(quoted(value.name) for value in graph.inputs)
+            raise FeedError(f"{_at(path)}: one tensor, but the model has inputs {names}: write INPUT={show(path)}")
+        name = graph.inputs[0].name
+    return {name: _read_tensor(path, inputs[name])}
+
+
+def _read_folder(path: Path, graph: Graph, inputs: Mapping[str, Value]) -> dict[str, Array]:
+    numbers = ((re.fullmatch(r"input_(\d+)\.(?:pb|bin|npy)", file.name), file) for file in path.iterdir())
+    numbered = {int(found[1]): file for found, file in numbers if found}
+    if numbered:
+        # ONNX counts the graph's declared inputs, initializers among them
+        order = [info.name for info in graph.proto.graph.input]
+        for number, file in numbered.items():
+            if number >= len(order):
+                raise FeedError(f"{_at(file)}: the model has only {len(order)} inputs")
+        return {order[number]: _read_tensor(file, inputs[order[number]]) for number, file in sorted(numbered.items())}
+    files = {name: [path / f"{_file_name(name)}{suffix}" for suffix in _SUFFIXES[1:]] for name in inputs}
+    found_files = {name: file for name, choices in files.items() for file in choices if file.is_file()}
+    if not found_files:
+        sets = sorted(child.name for child in path.glob("test_data_set_*") if child.is_dir())
+        hint = (
+            f"; give {show(path / sets[0])}" if sets else f", such as {show(_file_name(next(iter(inputs), 'x')))}.npy"
+        )
+        raise FeedError(f"{_at(path)}: holds neither input_0.pb nor a file named after an input{hint}")
+    return {name: _read_tensor(file, inputs[name]) for name, file in found_files.items()}
+
+
+def _file_name(name: str) -> str:
+    """Return an input's name as a file is called; a path in a name must not lead elsewhere."""
+    return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
+
+
+def _read_npz(path: Path, name: str | None, inputs: Mapping[str, Value]) -> dict[str, Array]:
+    if name is not None:
+        raise FeedError(f"{_at(path)}: an .npz holds arrays by input name; leave out {quoted(name)}=")
+    arrays = {}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            for found in archive.files:
+                if found not in inputs:
+                    hint = did_you_mean(found, inputs) or f"; it has {', '.join(map(quoted, inputs))}"
+                    raise FeedError(f"{_at(path)}: the model has no input {quoted(found)}{hint}")
+                arrays[found] = _fitting(path, archive[found], inputs[found])
+    except FeedError:
+        raise
+    except Exception as error:  # numpy, zipfile and zlib on a stranger's bytes
+        raise FeedError(f"{_at(path)}: not a sound .npz file: {_first_line(error)}") from None
+    return arrays
+
+
+def _first_line(error: Exception) -> str:
+    if "pickle" in str(error):
+        return "it holds Python objects, which are not read; save strings with astype(str)"
+    return show(str(error).partition("\n")[0] or type(error).__name__)
+
+
+def _read_tensor(path: Path, value: Value) -> Array:
+    """Read a file that holds one tensor."""
+    if value.kind != "tensor":
+        raise FeedError(f"{_at(path)}: input {quoted(value.name)} is of kind {value.kind}; only tensors can be read")
+    try:
+        if path.suffix == ".bin":
+            return _from_raw(path, path.read_bytes(), value)
+        if path.suffix == ".npy":
+            return _fitting(path, np.load(path, allow_pickle=False), value)
+        tensor = TensorProto.FromString(path.read_bytes())
+        if tensor.data_location == TensorProto.EXTERNAL:
+            raise FeedError(f"{_at(path)}: its data lies in another file, which is not read")
+        return _fitting(path, numpy_helper.to_array(tensor), value)
+    except FeedError:
+        raise
+    except Exception as error:  # numpy, protobuf and onnx on a stranger's bytes
+        kind = "TensorProto" if path.suffix == ".pb" else path.suffix
+        raise FeedError(f"{_at(path)}: not a sound {kind} file: {_first_line(error)}") from None
+
+
+def _from_raw(path: Path, data: bytes, value: Value) -> Array:
+    dtype = numpy_dtype(value.dtype)
+    if value.dtype == TensorProto.STRING or value.shape is None or ("4" in dtype.name[-1:] and dtype.kind == "V"):
+        raise FeedError(f"{_at(path)}: {value.type_text()} has no raw form; use .npy or .pb for {quoted(value.name)}")
+    shape = [dim if isinstance(dim, int) else -1 for dim in value.shape]
+    fixed = dtype.itemsize * math.prod(size for size in shape if size != -1)
+    expected = f"input {quoted(value.name)} is {value.type_text()}"
+    if shape.count(-1) > 1:
+        raise FeedError(f"{_at(path)}: {expected}, and its size does not tell several open dimensions; use .npy")
+    if -1 in shape:
+        if fixed == 0 or len(data) % fixed or not data:
+            raise FeedError(f"{_at(path)}: {expected}, a multiple of {fixed} bytes, found {len(data)}")
+        shape[shape.index(-1)] = len(data) // fixed
+    elif len(data) != fixed:
+        raise FeedError(f"{_at(path)}: {expected}, {fixed} bytes, found {len(data)}")
+    return np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype).reshape(shape)
+
+
+def _fitting(path: Path, array: Array, value: Value) -> Array:
+    """Return ``array`` where type and shape are the input's; raise FeedError elsewhere."""
+    wanted = numpy_dtype(value.dtype) if value.dtype else array.dtype
+    if value.dtype == TensorProto.STRING and array.dtype.kind in "USO":
+        words = [word.decode() if isinstance(word, bytes) else str(word) for word in array.reshape(-1)]
+        array = np.array(words, object).reshape(array.shape)
+    elif array.dtype.kind == "V" and wanted.kind == "V" and array.dtype.itemsize == wanted.itemsize:
+        array = array.view(wanted)  # numpy's files know no bfloat16 and keep only the bytes
+    same_rank = value.shape is None or len(value.shape) == array.ndim
+    fits = same_rank and all(
+        dim == size for dim, size in zip(value.shape or (), array.shape, strict=False) if isinstance(dim, int)
+    )
+    if array.dtype.newbyteorder("=") != wanted or not fits:
+        found = f"{array.dtype.name}[{','.join(map(str, array.shape))}]"
+        cast = array.dtype.newbyteorder("=") != wanted and fits and array.dtype.kind in "biuf"
+        hint = f"; convert it with astype({dtype_name(value.dtype)!r})" if cast else ""
+        raise FeedError(f"{_at(path)}: input {quoted(value.name)} is {value.type_text()}, found {found}{hint}")
+    return np.asarray(array, wanted)
+
+
+def _check_complete(arrays: Mapping[str, Array], graph: Graph, where: str) -> None:
+    missing = [value for value in graph.inputs if value.name not in arrays]
+    if missing:
+        lacks = ", ".join(f"{quoted(value.name)} ({value.type_text()})" for value in missing[:5])
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise FeedError(f"feed {quoted(where)}: nothing for input {lacks}{more}")

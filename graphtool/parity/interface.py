@@ -1,0 +1,44 @@
+"""The interface of a graph, and whether a pass changed more of it than it declared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from graphtool.errors import quoted
+from graphtool.graph import Graph, Value
+
+
+def interface_fault(
+    before: Graph, after: Graph, declared: frozenset[str], renamed: Mapping[str, str]
+) -> str | None:  # fmt: skip
+    """Return how the interface changed beyond ``declared``, or None.
+
+    ``declared`` holds ``names``, ``types``, ``subset`` (outputs dropped) and ``cut`` (inner tensors become outputs);
+    ``renamed`` maps new names to old ones. Inputs are never dropped or added.
+    """
+    inputs = _changed("input", before.inputs, after.inputs, declared - {"subset", "cut"}, renamed)
+    return inputs or _changed("output", before.outputs, after.outputs, declared, renamed)
+
+
+def _changed(
+    what: str, before: Sequence[Value], after: Sequence[Value], declared: frozenset[str], renamed: Mapping[str, str]
+) -> str | None:  # fmt: skip
+    names = renamed if "names" in declared else {}
+    old = {value.name: value for value in before}
+    new = {names.get(value.name, value.name): value for value in after}
+    lost = [name for name in old if name not in new]
+    if lost and "subset" not in declared:
+        return f"{what} {quoted(lost[0])} is gone"
+    added = [name for name in new if name not in old]
+    if added and "cut" not in declared:
+        return f"{what} {quoted(added[0])} is new"
+    kept = [name for name in old if name in new]
+    if not added and kept != list(new):
+        return f"the order of the {what}s changed"
+    for name in kept:
+        a, b = old[name], new[name]
+        if a.dtype != b.dtype and "types" not in declared:
+            return f"{what} {quoted(name)} changed its type from {a.type_text()} to {b.type_text()}"
+        if a.kind != b.kind or a.shape != b.shape:
+            return f"{what} {quoted(name)} changed from {a.type_text()} to {b.type_text()}"
+    return None

@@ -1,0 +1,289 @@
+"""Figures: how far an output moved, and whether it is still the same output.
+
+One walk over both arrays in chunks of float64, so that an output of 40 million elements costs no copy of itself.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from graphtool.errors import UsageError
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+
+_CHUNK = 1 << 15  # elements a step: a handful of float64 buffers of 256 KiB, which stay in the second-level cache
+_MOST_CLASSES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How one output ``after`` differs from the same output ``before``.
+
+    ``count``: elements. ``changed``: elements that are not the same by the rule of :func:`equal`.
+    ``max_abs``, ``mean_abs``: of ``|after - before|``.
+    ``max_rel``: largest ``|after - before| / max(|before|, eps * before_max)``; the floor keeps rounding dust around
+    zero from counting as an infinite relative error.
+    ``cosine``: of the two outputs as vectors, 1.0 where both are zero, 0.0 where one is.
+    ``argmax_agreement``, ``miou``: for a class map (float, ``[N,C,H,W]`` or ``[N,C]``, 2 to 1000 classes at axis 1) the
+    share of positions whose largest class is the same, and the mean over classes that occur in either map of
+    intersection over union; None for any other output.
+    ``worst_index``: where ``max_abs`` is first reached; None where nothing changed.
+    ``before_max``: largest finite ``|before|``.
+    ``nan_mismatches``: NaN on one side only; ``inf_mismatches``: an infinity on one side whose other side is another
+    number. Any of these makes ``max_abs``, ``mean_abs`` and ``max_rel`` infinite and ``cosine`` 0.
+    Complex numbers count as two real ones. A sequence of tensors counts as its tensors joined end to end. Strings have
+    no distance: infinite where they differ, else 0.
+    """
+
+    count: int
+    changed: int
+    max_abs: float
+    mean_abs: float
+    max_rel: float
+    cosine: float
+    argmax_agreement: float | None
+    miou: float | None
+    worst_index: tuple[int, ...] | None
+    before_max: float
+    nan_mismatches: int = 0
+    inf_mismatches: int = 0
+
+
+def eps_of(dtype: np.dtype[Any] | type) -> float:
+    """Return the distance from 1 to the next number of a floating-point type, 0 for any other type."""
+    kind = np.dtype(dtype)
+    if kind.kind in "fc":
+        return float(np.finfo(kind).eps)
+    small: Any = ml_dtypes.finfo  # bfloat16, float8 and smaller
+    return float(small(kind).eps) if "float" in kind.name else 0.0
+
+
+def equal(before: Array, after: Array) -> bool:
+    """Return whether type, shape and values are the same: NaN equals any NaN, -0 equals +0 (class ``exact``)."""
+    if before.dtype != after.dtype or before.shape != after.shape:
+        return False
+    if before.dtype.hasobject:
+        return all(map(_same_object, before.reshape(-1), after.reshape(-1)))
+    x, y = before.reshape(-1), after.reshape(-1)
+    return not any(_differs(x[i : i + _CHUNK], y[i : i + _CHUNK]).any() for i in range(0, x.size, _CHUNK))
+
+
+def compare(before: Array, after: Array) -> Figures:
+    """Return the figures of two arrays of one shape; element types may differ. Raises UsageError for other shapes."""
+    if before.shape != after.shape:
+        raise UsageError(f"cannot compare an output of shape {list(before.shape)} with one of {list(after.shape)}")
+    if before.dtype.hasobject or before.dtype.kind in "US":
+        return _compare_objects(before, after)
+    parts = 2 if before.dtype.kind == "c" else 1
+    x, y = _flat(before), _flat(after)
+    walk = _Walk(_largest(x), _largest(y), max(eps_of(before.dtype), eps_of(after.dtype)))
+    for start in range(0, x.size, _CHUNK):
+        walk.step(start, x[start : start + _CHUNK], y[start : start + _CHUNK])
+    broken = walk.nan_mismatches + walk.inf_mismatches > 0
+    worst = walk.worst if walk.changed else None
+    agreement, miou = _class_figures(before, after, walk.changed > 0)
+    return Figures(
+        count=before.size,
+        changed=walk.changed,
+        max_abs=math.inf if broken else walk.max_abs,
+        mean_abs=math.inf if broken else walk.total / max(x.size, 1),
+        max_rel=math.inf if broken else walk.max_rel,
+        cosine=0.0 if broken else walk.cosine(),
+        argmax_agreement=agreement,
+        miou=miou,
+        worst_index=None if worst is None else tuple(map(int, np.unravel_index(worst // parts, before.shape))),
+        before_max=walk.before_max,
+        nan_mismatches=walk.nan_mismatches,
+        inf_mismatches=walk.inf_mismatches,
+    )
+
+
+class _Walk:
+    """The running sums of one comparison."""
+
+    def __init__(self, before_max: float, after_max: float, eps: float) -> None:
+        self.before_max = before_max
+        self.floor = max(eps * before_max, np.finfo(np.float64).tiny)
+        # squares of float64 numbers can overflow; a power of two scales without rounding
+        top = max(before_max, after_max)
+        extreme = top > 1e100 or 0 < top < 1e-100
+        self.scale = math.ldexp(1.0, min(1000, -math.frexp(top)[1])) if extreme else 1.0
+        self.changed = self.nan_mismatches = self.inf_mismatches = 0
+        self.max_abs = self.max_rel = self.total = 0.0
+        self.worst = 0
+        self.xx = self.yy = self.xy = 0.0
+
+    def step(self, start: int, x: Array, y: Array) -> None:
+        a, b = x.astype(np.float64), y.astype(np.float64)
+        differs = _differs(x, y)
+        changed = int(np.count_nonzero(differs))
+        self.changed += changed
+        if changed:
+            with np.errstate(invalid="ignore", over="ignore"):
+                distance = _distance(x, y, a, b)
+            if not np.isfinite(distance).all():
+                distance = self._without_specials(start, a, b, differs, distance)
+            self._measure(start, np.abs(a), distance)
+        elif not np.isfinite(a).all():
+            a[~np.isfinite(a)] = 0
+            b = a
+        if self.scale != 1.0:
+            a, b = a * self.scale, b * self.scale
+        self.xx += _dot(a, a)
+        self.yy += _dot(b, b)
+        self.xy += _dot(a, b)
+
+    def _without_specials(
+        self, start: int, a: Floats, b: Floats, differs: NDArray[np.bool_], distance: Floats
+    ) -> Floats:
+        """Count NaN and infinities that do not agree, and take all of them out of the sums."""
+        nan = np.isnan(a) != np.isnan(b)
+        inf = (np.isinf(a) | np.isinf(b)) & differs & ~nan
+        if self.nan_mismatches + self.inf_mismatches == 0 and (nan | inf).any():
+            self.worst, self.max_abs = start + int(np.argmax(nan | inf)), math.inf
+        self.nan_mismatches += int(np.count_nonzero(nan))
+        self.inf_mismatches += int(np.count_nonzero(inf))
+        special = ~(np.isfinite(a) & np.isfinite(b))
+        for values in (a, b, distance):
+            values[special] = 0
+        return distance
+
+    def _measure(self, start: int, magnitude: Floats, distance: Floats) -> None:
+        at = int(np.argmax(distance))
+        if distance[at] > self.max_abs:
+            self.worst, self.max_abs = start + at, float(distance[at])
+        self.total += float(distance.sum())
+        np.maximum(magnitude, self.floor, out=magnitude)
+        with np.errstate(over="ignore"):
+            self.max_rel = max(self.max_rel, float((distance / magnitude).max()))
+
+    def cosine(self) -> float:
+        if self.changed == 0 or self.xx == self.yy == 0:
+            return 1.0
+        if self.xx == 0 or self.yy == 0:
+            return 0.0
+        return max(-1.0, min(1.0, self.xy / (math.sqrt(self.xx) * math.sqrt(self.yy))))
+
+
+def _dot(a: Floats, b: Floats) -> float:
+    """Return the inner product. BLAS would wake its threads for every chunk (several times the CPU time)."""
+    return float(np.einsum("i,i->", a, b))
+
+
+def _flat(array: Array) -> Array:
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return flat.view(np.float32 if flat.dtype.itemsize == 8 else np.float64) if flat.dtype.kind == "c" else flat
+
+
+def _largest(flat: Array) -> float:
+    """Return the largest finite magnitude, 0 for an empty array."""
+    top = 0.0
+    for start in range(0, flat.size, _CHUNK):
+        chunk = flat[start : start + _CHUNK]
+        if chunk.dtype.kind == "f" and chunk.dtype.itemsize >= 4:
+            # min and max are vectorised in the array's own type, several times quicker than through float64
+            here = max(-float(chunk.min()), float(chunk.max()))
+            if math.isfinite(here):
+                top = max(top, here)
+                continue
+        wide = np.abs(chunk.astype(np.float64))
+        top = max(top, float(wide.max(where=np.isfinite(wide), initial=0.0)))
+    return top
+
+
+def _differs(x: Array, y: Array) -> NDArray[np.bool_]:
+    if x.dtype != y.dtype and "V" in x.dtype.kind + y.dtype.kind:  # the small types have no promotion of their own
+        x, y = x.astype(np.float64), y.astype(np.float64)
+    differs = np.asarray(x != y, np.bool_)
+    if differs.any():
+        differs &= ~(_is_nan(x) & _is_nan(y))
+    return differs
+
+
+def _is_nan(x: Array) -> NDArray[np.bool_]:
+    """Return where ``x`` is NaN, for the small float types as well, which have no ``isnan``."""
+    return np.asarray(x != x, np.bool_)  # noqa: PLR0124
+
+
+def _distance(x: Array, y: Array, a: Floats, b: Floats) -> Floats:
+    if x.dtype == y.dtype and x.dtype.kind in "iu" and x.dtype.itemsize == 8:
+        # beyond 2^53 float64 would call neighbours equal; the wrapped difference is right as an unsigned number
+        with np.errstate(over="ignore"):
+            return np.where(x > y, x - y, y - x).view(np.uint64).astype(np.float64)
+    return np.abs(b - a)
+
+
+def _class_figures(before: Array, after: Array, changed: bool) -> tuple[float | None, float | None]:
+    """Return argmax agreement and mIoU of two class maps, None for both where they are none."""
+    is_map = before.ndim in (2, 4) and 2 <= before.shape[1] <= _MOST_CLASSES and before.size > 0
+    if not is_map or eps_of(before.dtype) == 0 or eps_of(after.dtype) == 0 or before.dtype.kind == "c":
+        return None, None
+    if not changed:
+        return 1.0, 1.0
+    classes = before.shape[1]
+    ours, theirs, both = (np.zeros(classes, np.int64) for _ in range(3))
+    step = max(1, _CHUNK * 8 // classes)
+    for x, y in zip(_columns(before), _columns(after), strict=True):
+        for start in range(0, x.shape[1], step):
+            one, two = (_labels(m[:, start : start + step]) for m in (x, y))
+            ours += np.bincount(one, minlength=classes)
+            theirs += np.bincount(two, minlength=classes)
+            both += np.bincount(one[one == two], minlength=classes)
+    union = ours + theirs - both
+    seen = union > 0
+    return float(both.sum() / ours.sum()), float((both[seen] / union[seen]).mean())
+
+
+def _columns(array: Array) -> Array:
+    """Return the class map as ``[batch, classes, positions]``."""
+    return array.T[None] if array.ndim == 2 else array.reshape(array.shape[0], array.shape[1], -1)
+
+
+def _labels(scores: Array) -> NDArray[np.intp]:
+    """Return the first largest class of each column; argmax over float16 in its own type is slow."""
+    wide = scores if scores.dtype.itemsize >= 4 else scores.astype(np.float32)
+    return np.asarray(np.ascontiguousarray(wide).argmax(axis=0))
+
+
+def _measurable(item: Any) -> bool:
+    return isinstance(item, np.ndarray) and not item.dtype.hasobject and item.dtype.kind not in "US"
+
+
+def _same_object(x: Any, y: Any) -> bool:
+    """Compare what onnxruntime returns inside object arrays: strings, arrays of a sequence, maps, None."""
+    if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
+        return equal(x, y)
+    if isinstance(x, dict) and isinstance(y, dict):
+        return x.keys() == y.keys() and all(_same_object(x[k], y[k]) for k in x)
+    if isinstance(x, float) and isinstance(y, float):
+        return x == y or (math.isnan(x) and math.isnan(y))
+    return type(x) is type(y) and bool(x == y)
+
+
+def _compare_objects(before: Array, after: Array) -> Figures:
+    """Compare strings, or the object arrays that stand for sequences and maps."""
+    pairs = list(zip(before.reshape(-1), after.reshape(-1), strict=True))
+    if pairs and all(_measurable(x) and _measurable(y) and x.shape == y.shape for x, y in pairs):
+        joined = [np.concatenate([side.reshape(-1) for side in sides]) for sides in zip(*pairs, strict=True)]
+        return compare(joined[0], joined[1])
+    changed = [i for i, (x, y) in enumerate(pairs) if not _same_object(x, y)]
+    distance = math.inf if changed else 0.0
+    return Figures(
+        count=before.size,
+        changed=len(changed),
+        max_abs=distance,
+        mean_abs=distance,
+        max_rel=distance,
+        cosine=0.0 if changed else 1.0,
+        argmax_agreement=None,
+        miou=None,
+        worst_index=tuple(map(int, np.unravel_index(changed[0], before.shape))) if changed else None,
+        before_max=0.0,
+    )

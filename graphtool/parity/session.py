@@ -1,0 +1,221 @@
+"""Run a graph in onnxruntime: the judge's machine. Optimizations off, inner tensors on request, weights by reference.
+
+Weights are handed over as arrays and never serialised into the model. onnxruntime 1.32 takes them in two ways:
+
+- ``SessionOptions.add_initializer`` uses the array where it lies (measured: a 400 MB weight adds 8 MB to the process,
+  the second session nothing), but the optimizer looks past it at the model's own tensor. So: optimizations off.
+- ``SessionOptions.add_external_initializers`` copies the array into the session, before the optimizer sees it.
+
+Both want the model's tensor to be an external one, and its file to exist. It is ``py.typed`` of this package: a file
+that is always there and always empty, so whoever tried to read a weight from it would fail and not get wrong numbers.
+
+Packing of weights is switched off: it copies them once more, and a MatMul with a packed constant differs in the last
+bits from a MatMul with the same matrix computed, so that ``exact`` constant folding would be refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableSequence, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from google.protobuf.message import Message
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+import graphtool
+from graphtool.errors import FeedError, UsageError, did_you_mean, quoted
+from graphtool.graph import Graph
+from graphtool.graph.weights import filled, is_external, payload_bytes
+from graphtool.parity.ortvalues import from_ort, is_foreign, to_ort
+from graphtool.parity.runerror import RunError, run_error
+
+__all__ = ["RunError", "Session", "weight_arrays"]
+
+ort.set_default_logger_severity(4)  # some kernels log past the session's own level
+
+Array = NDArray[Any]
+Level = Literal["off", "all"]
+
+_PLACEHOLDER = Path(graphtool.__file__).parent / "py.typed"
+_SMALL = 1024  # bytes; below that a weight stays in the model
+_PLAIN = {
+    TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.UINT8,
+    TensorProto.INT16, TensorProto.UINT16, TensorProto.BOOL,
+}  # fmt: skip
+# shape inference reads integers (shapes, splits), so they stay in the model whatever their size
+
+
+def weight_arrays(graph: Graph, instead: Mapping[str, Array] | None = None) -> dict[str, Array]:
+    """Return the graph's large weights of the plain numeric types, for sessions to share.
+
+    Views of the model's file where that is aligned for the type; else one aligned copy. ``instead`` replaces any
+    initializers by name, small ones too; names the graph does not have are passed over. Raises UsageError for a
+    replacement of another type or shape.
+    """
+    arrays = {}
+    for name, tensor in graph.initializers.items():
+        size = payload_bytes(tensor)
+        if instead is not None and name in instead:
+            array = instead[name]
+            wanted = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+            if array.shape != tuple(tensor.dims) or array.dtype != wanted:
+                has = f"{array.dtype}{list(array.shape)}"
+                raise UsageError(f"weight {quoted(name)} is {wanted}{list(tensor.dims)}, not {has}")
+            arrays[name] = _aligned(array)
+        elif tensor.data_type in _PLAIN and size is not None and size > _SMALL:
+            arrays[name] = _aligned(graph.array(tensor))
+    return arrays
+
+
+def _aligned(array: Array) -> Array:
+    return np.require(array, requirements=["C", "ALIGNED"])
+
+
+class Session:
+    """A graph ready to run on the CPU.
+
+    ``outputs`` are the tensors to return, inner ones too; by default the graph's outputs. ``level`` is onnxruntime's
+    graph optimization level. ``threads`` is the number of threads inside an operator (default: onnxruntime's choice).
+    ``weights`` replaces initializers by name (those not named come from the graph): arrays to share between sessions,
+    or nudged ones. Raises RunError where onnxruntime cannot make a session, UsageError for an unknown output.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        outputs: Sequence[str] | None = None,
+        level: Level = "off",
+        threads: int | None = None,
+        weights: Mapping[str, Array] | None = None,
+    ) -> None:
+        self.outputs = list(dict.fromkeys(outputs if outputs is not None else (value.name for value in graph.outputs)))
+        given = weight_arrays(graph, weights)
+        options = _options(level, threads)
+        self._held = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in given.items()}
+        if level == "off":
+            for name, value in self._held.items():
+                options.add_initializer(name, value)
+        elif self._held:
+            options.add_external_initializers(list(self._held), list(self._held.values()))
+        self._arrays = given  # an OrtValue does not keep its array alive
+        model = _model(graph, self.outputs, given)
+        try:
+            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise run_error(error, "load") from None
+        self._session.disable_fallback()  # it would print
+        self._foreign = any(is_foreign(value.type) for value in self._session.get_outputs())
+        self._takes = {value.name for value in self._session.get_inputs()}
+        self._may_take = {value.name for value in self._session.get_overridable_initializers()}
+
+    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the outputs by name for inputs by name.
+
+        A sequence or map comes back as an array of objects. Raises FeedError for a missing or unknown input, RunError
+        where onnxruntime cannot run.
+        """
+        for name in arrays:
+            if name not in self._takes | self._may_take:
+                raise FeedError(f"the model has no input {quoted(name)}{did_you_mean(name, self._takes)}")
+        for name in self._takes:
+            if name not in arrays:
+                raise FeedError(f"the feed has nothing for input {quoted(name)}")
+        if not self.outputs:
+            return {}  # onnxruntime takes an empty list for all outputs
+        try:
+            if self._foreign or any(array.dtype.kind == "V" for array in arrays.values()):
+                feed = {name: to_ort(array) for name, array in arrays.items()}
+                found = [from_ort(value) for value in self._session.run_with_ort_values(self.outputs, feed)]
+            else:
+                found = self._session.run(self.outputs, dict(arrays))
+        except RunError:
+            raise
+        except Exception as error:
+            raise run_error(error, "run") from None
+        return {name: _as_array(value) for name, value in zip(self.outputs, found, strict=True)}
+
+
+def _options(level: Level, threads: int | None) -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4  # onnxruntime logs to the terminal what it also raises
+    levels = ort.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_DISABLE_ALL if level == "off" else levels.ORT_ENABLE_ALL
+    options.intra_op_num_threads = threads or 0
+    options.inter_op_num_threads = 1
+    # without the arena memory goes back when a session or an output goes: two runs of ICNet at 1024x2048 kept alive
+    # peak at 0.85 GB instead of 1.3, in the same time
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    # threads of a session that waits would otherwise spin, and the next session's run would pay for it
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(_PLACEHOLDER.parent))
+    return options
+
+
+def _model(graph: Graph, outputs: Sequence[str], given: Mapping[str, Array]) -> bytes:
+    """Serialise the skeleton with the wanted outputs, and placeholders for the given weights."""
+    proto = graph.proto
+    model = onnx.ModelProto()
+    _copy_fields(proto, model, {"graph"})
+    # stored types of inner tensors are often wrong, and onnxruntime would believe them
+    _copy_fields(proto.graph, model.graph, {"initializer", "output", "value_info"})
+    for tensor in proto.graph.initializer:
+        own = model.graph.initializer.add()
+        if tensor.name in given:
+            own.name, own.data_type = tensor.name, tensor.data_type
+            own.dims.extend(tensor.dims)
+            own.data_location = TensorProto.EXTERNAL
+            length = payload_bytes(tensor)
+            for key, value in (("location", _PLACEHOLDER.name), ("offset", "0"), ("length", str(length))):
+                own.external_data.add(key=key, value=value)
+        else:
+            own.CopyFrom(tensor)
+            if is_external(tensor):
+                own.ClearField("external_data")
+                own.ClearField("data_location")
+                own.raw_data = bytes(graph.weights.payload(tensor))
+    declared = {info.name: info for info in proto.graph.output}
+    for name in dict.fromkeys([*declared, *outputs]):
+        if name in declared:
+            model.graph.output.add().CopyFrom(declared[name])
+        else:
+            _check_exists(graph, name)
+            model.graph.output.add(name=name)  # onnxruntime infers the type
+    chunks, _ = filled(model.SerializeToString(deterministic=True))
+    return chunks[0] if len(chunks) == 1 and isinstance(chunks[0], bytes) else b"".join(chunks)
+
+
+def _copy_fields(message: Message, own: Message, skipped: set[str]) -> None:
+    """Copy a protobuf message but for some fields; CopyFrom would copy every weight."""
+    for field, value in message.ListFields():
+        if field.name in skipped:
+            continue
+        if isinstance(value, MutableSequence):
+            getattr(own, field.name).extend(value)
+        elif isinstance(value, Message):
+            getattr(own, field.name).CopyFrom(value)
+        else:
+            setattr(own, field.name, value)
+
+
+def _check_exists(graph: Graph, name: str) -> None:
+    known = {value.name for value in graph.inputs} | graph.initializers.keys()
+    if name in known or graph.index.producer(name) is not None:
+        return
+    known.update(output for node in graph.nodes for output in node.output if output)
+    raise UsageError(f"no tensor named {quoted(name)}{did_you_mean(name, known)}")
+
+
+def _as_array(value: Any) -> Array:
+    if isinstance(value, np.ndarray):
+        return value
+    if isinstance(value, list):
+        boxed = np.empty(len(value), object)
+        for place, item in enumerate(value):
+            boxed[place] = item
+        return boxed
+    return np.array(value, object) if value is None or isinstance(value, dict) else np.asarray(value)

@@ -1,0 +1,137 @@
+"""The second rule of ``close``: each match against the same computation in double precision.
+
+A rewrite may be further from onnxruntime's own result than noise explains because that result is the worse one: its
+linear Resize computes coordinates in float32. So the nodes before and after are both held against float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, ValueInfoProto, helper
+
+from graphtool.errors import GraphtoolError, quoted
+from graphtool.graph import Graph
+from graphtool.parity.double import NoTruth, evaluate
+from graphtool.parity.double_channels import channel_plan, sample, spread
+from graphtool.parity.metrics import compare, eps_of, equal
+from graphtool.parity.session import Session
+from graphtool.rewrite.apply import Inner
+from graphtool.rewrite.result import Match
+
+Array = NDArray[Any]
+_CHANNELS, _CHANGED = 3, 2  # judged where a match acts on each channel alone: spread evenly, and most changed
+FLOOR = 16.0  # times eps times the largest value: what any rounding may cost
+WORSE = 2.0  # times the error before: what the error after may be
+UNLIKELY = 4.0  # times the root of eps times the largest value: no rounding of one match is that far from the truth
+
+
+@dataclass(frozen=True, slots=True)
+class MatchTruth:
+    """How far one match was from the truth before and after, in the output's units, and what was allowed."""
+
+    where: str
+    before: float
+    after: float
+    allowed: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the match is no further from the truth than allowed."""
+        return self.after <= self.allowed
+
+
+def judge_matches(inner: Inner, before: Graph, after: Graph, feed: Mapping[str, Array]) -> list[MatchTruth]:
+    """Judge every match of one pass on boundary tensors recorded from the graph before it.
+
+    Raises NoTruth, with the reason, where a match cannot be judged alone.
+    """
+    matches = inner.applied.matches
+    if any(not match.old for match in matches):
+        raise NoTruth(f"{inner.spec.name} does not say which nodes it replaced")
+    known = {v.name for v in before.inputs} | set(before.index.producers) | set(before.initializers)
+    wanted = dict.fromkeys(name for match in matches for name in (*match.inputs, *match.outputs))
+    strange = [name for name in wanted if name not in known]
+    if strange:
+        raise NoTruth(f"{quoted(strange[0])} is not in the graph before the pass")
+    dynamic = [name for name in wanted if before.constant(name) is None]
+    recorded = Session(before, outputs=dynamic).run(feed)
+    return [_judge(match, inner.spec.parity, before, after, recorded) for match in matches]
+
+
+def _judge(match: Match, parity: str, before: Graph, after: Graph, recorded: Mapping[str, Array]) -> MatchTruth:
+    opset = before.opset() or 1
+    old_values = _values(match.old, before, recorded)
+    new_values = _values(match.new, after, recorded)
+    was = {name: recorded[name] for name in match.outputs}
+    now = _run(match, after, new_values)
+    for name in match.outputs:
+        if was[name].shape != now[name].shape:
+            raise NoTruth(f"{quoted(match.where)} gives another shape")
+    if parity == "exact":
+        same = all(equal(was[name], now[name]) for name in match.outputs)
+        return MatchTruth(match.where, 0.0, 0.0 if same else float("inf"), 0.0)
+    plan = channel_plan(match.old, old_values, opset)
+    if plan is not None and all(array.ndim > 1 and array.shape[1] == plan.channels for array in now.values()):
+        chosen = _channels(plan.channels, was, now)
+        old_values = sample(old_values, plan, chosen)
+        was = {name: np.take(array, chosen, 1) for name, array in was.items()}
+        now = {name: np.take(array, chosen, 1) for name, array in now.items()}
+    truth = evaluate(match.old, old_values, opset, match.outputs)
+    worst: MatchTruth | None = None
+    for name in match.outputs:
+        eps, top = eps_of(was[name].dtype), compare(truth[name], truth[name]).before_max
+        a, b = compare(truth[name], was[name]).max_abs, compare(truth[name], now[name]).max_abs
+        if a > UNLIKELY * math.sqrt(eps) * top:
+            raise NoTruth(f"{quoted(match.where)} was {a:.3g} from it before, which is no rounding")
+        found = MatchTruth(match.where, a, b, WORSE * a + FLOOR * eps * top)
+        if worst is None or found.after - found.allowed > worst.after - worst.allowed:
+            worst = found
+    assert worst is not None, "a match makes something"
+    return worst
+
+
+def _channels(count: int, was: Mapping[str, Array], now: Mapping[str, Array]) -> list[int]:
+    """Return a few channels: some evenly spread, and those in which the match changed most."""
+    chosen = set(spread(count, _CHANNELS))
+    for name, array in was.items():
+        moved = [float(np.max(np.abs(now[name][:, c] - array[:, c]), initial=0.0)) for c in range(count)]
+        chosen.update(int(c) for c in np.argsort(moved)[-_CHANGED:])
+    return sorted(chosen)
+
+
+def _values(nodes: Sequence[NodeProto], graph: Graph, recorded: Mapping[str, Array]) -> dict[str, Array]:
+    """Return what ``nodes`` read from outside: recorded tensors and constants."""
+    made = {name for node in nodes for name in node.output}
+    values = {}
+    for name in {name for node in nodes for name in node.input if name and name not in made}:
+        constant = graph.constant(name)
+        array = recorded.get(name) if constant is None else constant
+        if array is not None:
+            values[name] = np.asarray(array)
+    return values
+
+
+def _run(match: Match, after: Graph, values: Mapping[str, Array]) -> dict[str, Array]:
+    """Run the new nodes alone in onnxruntime on the recorded inputs and the constants of the graph after."""
+    made = {name for node in match.new for name in node.output}
+    read = sorted({name for node in match.new for name in node.input if name and name not in made})
+    missing = [name for name in read if name not in values]
+    if missing:
+        raise NoTruth(f"{quoted(missing[0])} was not recorded")
+    outputs = [ValueInfoProto(name=name) for name in match.outputs]  # onnxruntime infers the types
+    graph = helper.make_graph(list(match.new), "match", [_info(name, values[name]) for name in read], outputs)
+    model = helper.make_model(graph, opset_imports=list(after.proto.opset_import), ir_version=after.proto.ir_version)
+    try:
+        return Session(Graph(model), outputs=match.outputs).run({name: values[name] for name in read})
+    except GraphtoolError as error:
+        raise NoTruth(f"{quoted(match.where)} does not run alone: {error}") from None
+
+
+def _info(name: str, array: Array) -> Any:
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)

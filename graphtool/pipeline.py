@@ -1,0 +1,184 @@
+"""The pass manager: for each stage snapshot, apply, clean up, check, diff, judge; on a broken promise roll back.
+
+Floor 4. :func:`run` yields a :class:`Step` as each stage ends, so that a caller can show progress and stop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from graphtool.diff import Diff, diff
+from graphtool.errors import GraphtoolError, PassError, PromiseError
+from graphtool.graph import Graph, Snapshot, check
+from graphtool.parity.budget import Budget
+from graphtool.parity.feed import Feed
+from graphtool.parity.interface import interface_fault
+from graphtool.parity.judge import Judge, Verdict
+from graphtool.parity.metrics import Figures
+from graphtool.parity.runnable import checker_fault, runnable
+from graphtool.rewrite import Catalog, Match, Miss, Outcome, Stage, apply_stage
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One stage as it went.
+
+    ``status``: ``applied`` (and its promise held), ``unmatched`` (nothing to do; ``reason`` says why), ``broken`` (the
+    graph was rolled back; ``reason``), ``unchecked`` (applied with checking off). Seconds are wall time.
+    """
+
+    stage: Stage
+    status: str
+    matches: tuple[Match, ...]
+    misses: tuple[Miss, ...]
+    nodes: tuple[int, int]
+    apply_seconds: float
+    judge_seconds: float
+    diff: Diff | None = None
+    verdict: Verdict | None = None
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return the pass's name."""
+        return self.stage.spec.name
+
+
+@dataclass(slots=True)
+class Run:
+    """A pipeline under way, then its result: ``graph`` is the rewritten graph, ``steps`` what each stage did."""
+
+    graph: Graph
+    original: Graph
+    stages: Sequence[Stage]
+    steps: list[Step] = field(default_factory=list)
+    feed: Feed | None = None
+    judge: Judge | None = None
+    notes: list[str] = field(default_factory=list)
+    # of the graph from which the latest step is judged, and of the first stage after it: what a reproducer needs
+    segment: tuple[Snapshot, int] | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether no promise was broken."""
+        return all(step.status != "broken" for step in self.steps)
+
+    @property
+    def figures(self) -> Mapping[str, Figures]:
+        """Return the figures of the last step that has any."""
+        return next((s.verdict.figures for s in reversed(self.steps) if s.verdict and s.verdict.figures), {})
+
+
+def begin(
+    graph: Graph,
+    stages: Sequence[Stage],
+    catalog: Catalog,
+    feed: Feed | None,
+    budgets: Sequence[Budget] = (),
+) -> Run:
+    """Return a run of ``stages`` over ``graph``, which is checked and from now on edited in place.
+
+    With ``feed`` None nothing is judged. The original is run here, twice. Raises ModelError for an unsound graph,
+    FeedError where the original cannot run and the pipeline does not begin by repairing it.
+    """
+    notes = ["the nodes were not in topological order; they are now"] if check(graph) else []
+    original = graph.copy()
+    state = Run(graph, original, stages, feed=feed, notes=notes)
+    if feed is not None:
+        state.judge = Judge(original, feed, catalog.semantics(), budgets)
+        if state.judge.fault is not None and not any(stage.spec.parity == "repair" for stage in stages):
+            raise state.judge.fault
+    return state
+
+
+def advance(state: Run, catalog: Catalog, keep_going: bool = False) -> Iterator[Step]:
+    """Apply the stages one by one and yield each step; stops after a broken one unless ``keep_going``."""
+    meanings = catalog.semantics()
+    before_fault = checker_fault(runnable(state.original, meanings))
+    if before_fault:
+        state.notes.append(f"onnx.checker refuses the model as it came: {before_fault}")
+    for number, stage in enumerate(state.stages):
+        before = state.graph.copy()
+        if state.segment is None or stage.spec.parity in ("exact", "float16"):
+            state.segment = (before.snapshot(), number)
+        step, outcome = _apply(state.graph, before, stage, catalog)
+        if step.status == "applied":
+            fault = _structural_fault(before, state.graph, stage, outcome)
+            if fault is None and before_fault is None:
+                fault = checker_fault(runnable(state.graph, meanings))
+            step = _judged(state, before, stage, step, outcome, fault)
+            before_fault = before_fault if stage.spec.parity != "repair" else checker_fault(state.graph)
+        if step.status == "broken":
+            state.graph.restore(before.snapshot())
+        elif stage.spec.parity in ("lossy", "float16", "repair") and step.status != "unmatched":
+            state.segment = None
+        state.steps.append(step)
+        yield step
+        if step.status == "broken" and not keep_going:
+            return
+
+
+def _apply(graph: Graph, before: Graph, stage: Stage, catalog: Catalog) -> tuple[Step, Outcome]:
+    started = time.perf_counter()
+    outcome = apply_stage(graph, stage, catalog)
+    applied = outcome.applied
+    status, reason = "applied", ""
+    if not applied.matches:
+        status, reason = "unmatched", outcome.unmet or _why_unmatched(applied.misses)
+    seconds = time.perf_counter() - started
+    nodes = (len(before.nodes), len(graph.nodes))
+    changed = diff(before, graph) if applied.matches else None
+    step = Step(
+        stage, status, tuple(applied.matches), tuple(applied.misses), nodes, seconds, 0.0, changed, None, reason
+    )
+    return step, outcome
+
+
+def _why_unmatched(misses: Sequence[Miss]) -> str:
+    if not misses:
+        return "the model has no node that it is for"
+    reasons = {miss.reason for miss in misses}
+    more = f" (and {len(misses) - 1} more)" if len(misses) > 1 else ""
+    return f"{misses[0].where}: {misses[0].reason}" + ("" if len(reasons) == 1 and len(misses) == 1 else more)
+
+
+def _structural_fault(before: Graph, after: Graph, stage: Stage, outcome: Outcome) -> str | None:
+    """Return why the graph is unsound after a pass, or changed more of its interface than declared."""
+    try:
+        check(after)
+    except GraphtoolError as error:
+        return str(error)
+    return interface_fault(before, after, stage.spec.interface, outcome.applied.renamed)
+
+
+def _judged(state: Run, before: Graph, stage: Stage, step: Step, outcome: Outcome, fault: str | None) -> Step:
+    if fault is not None:
+        return replace(step, status="broken", reason=fault)
+    if state.judge is None:
+        return replace(step, status="unchecked")
+    started = time.perf_counter()
+    verdict = state.judge.judge(stage.spec, outcome, before, state.graph.copy())
+    seconds = time.perf_counter() - started
+    status = "applied" if verdict.ok else "broken"
+    return replace(step, status=status, verdict=verdict, judge_seconds=seconds, reason=verdict.reason)
+
+
+def promise_error(step: Step, reproduce: str | None) -> PromiseError:
+    """Return the error for a broken step, with the command that reproduces it."""
+    promise = f"{step.name} broke its promise '{step.stage.spec.parity}': {step.reason}"
+    return PromiseError(promise + (f"\n  reproduce: {reproduce}" if reproduce else ""))
+
+
+def dry_run(graph: Graph, stages: Sequence[Stage], catalog: Catalog) -> list[Step]:
+    """Return what each stage would match, each seeing the result of those before it; nothing is judged."""
+    check(graph)
+    own = graph.copy()
+    steps = []
+    for stage in stages:
+        try:
+            steps.append(_apply(own, own.copy(), stage, catalog)[0])
+        except PassError as error:
+            raise PassError(f"{error} (dry run)") from None
+    return steps
