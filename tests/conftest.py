@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 import pytest
+from clirun import Cli
 
 from graphtool.graph import Graph
 
@@ -25,3 +27,13 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder 'shared' with reference models beside the project")
     return folder
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
+    """The command line in an empty folder; its record of written files lies elsewhere."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    yield Cli(folder)

@@ -135,6 +135,45 @@ def test_a_numbering_that_starts_anew_is_renames() -> None:
     assert len(found.nodes.renamed) == 33
 
 
+def test_a_renamed_node_is_known_by_its_place() -> None:
+    found = edited(
+        NET, ("[first] a = LeakyRelu <alpha = 0.1> (x)", "[one] v = LeakyRelu <alpha = 0.5> (x)"), ("(a,", "(v,")
+    )
+    assert found.nodes.renamed == (Renamed("first", "one"),) and found.values.renamed == (Renamed("a", "v"),)
+    assert details(found) == {"first": {"attribute alpha": ("0.1", "0.5")}} and only(found, "nodes", "values")
+    found = edited(
+        NET, ("[first] a = LeakyRelu <alpha = 0.1> (x)", "[one] v = LeakyRelu <alpha = 0.1> (mask)"), ("(a,", "(v,")
+    )
+    assert found.nodes.renamed == (Renamed("first", "one"),)
+    assert details(found) == {"first": {"input 0": ("input x", "input mask")}}
+
+
+def test_a_node_that_goes_and_one_that_comes_are_two_where_names_hold() -> None:
+    net = """agraph (float[1] x) => (float[1] y, float[1] z)
+             { [a] a = Elu (x) [b] y = Neg (a) [c] c = Exp (x) [d] z = Abs (c) }"""
+    found = edited(
+        net,
+        ("[a] a = Elu (x) [b] y = Neg (a)", "[b] y = Neg (x)"),
+        ("Abs (c)", "Abs (n)"),
+        ("[d]", "[n] n = Elu <alpha = 0.5> (x) [d]"),
+    )
+    assert names(found.nodes.removed) == ["a"] and names(found.nodes.added) == ["n"]
+
+
+def test_twins_are_told_apart_by_what_reads_them() -> None:
+    net = """agraph (float[1] x) => (float[1] y, float[1] z)
+             { [p] p = Relu (x) [q] q = Relu (x) [n] n = Neg (p) [a] a = Abs (q) [y] y = Exp (n) [z] z = Exp (a) }"""
+    after = """agraph (float[1] X) => (float[1] Y, float[1] Z)
+             { [Q] Q = Relu (X) [P] P = Relu (X) [N] N = Neg (P) [A] A = Abs (Q) [Y] Y = Log (N) [Z] Z = Log (A) }"""
+    found = diff(of(net), of(after))
+    assert {Renamed("p", "P"), Renamed("q", "Q"), Renamed("n", "N"), Renamed("a", "A")} <= set(found.nodes.renamed)
+    assert not any(item.name in "pqna" for item in found.nodes.changed)
+    # one twin loses its reader and both their names: there is still nothing to tell but the names
+    found = edited(net, ("[p] p", "[r] r"), ("[q] q", "[s] s"), ("Neg (p)", "Neg (x)"), ("Abs (q)", "Abs (s)"))
+    assert found.nodes.renamed == (Renamed("p", "r"), Renamed("q", "s"))
+    assert details(found) == {"n": {"input 0": ("p of p", "input x")}}
+
+
 # -- attributes
 
 
@@ -184,6 +223,11 @@ def test_a_default_written_out_is_a_difference() -> None:
             numpy_helper.from_array(np.array([[1, 2]], np.int64)),
             ("int64[2] {1,2}", "int64[1,2] {1,2}"),
         ),
+        (
+            helper.make_tensor("k", TensorProto.STRING, [2], [b"ab", b"c"]),
+            helper.make_tensor("k", TensorProto.STRING, [2], [b"a", b"bc"]),
+            ("string[2] {'ab','c'}", "string[2] {'a','bc'}"),
+        ),
     ],
 )
 def test_attributes_of_every_type(before: object, after: object, text: tuple[str, str]) -> None:
@@ -222,6 +266,7 @@ def test_spelling_is_no_difference() -> None:
     proto.graph.node[4].attribute.extend(helper.make_attribute(name, 1) for name in ("q", "p"))
     after = of(NET).full_proto()
     respell(after)
+    after.graph.node[4].attribute[0].doc_string = "text"
     assert diff(Graph.from_proto(proto), Graph.from_proto(after)).same
 
 
@@ -247,6 +292,40 @@ def test_bodies() -> None:
     assert found.lines() == ["1 node changed", "~ If if: body then_branch differs"]
     found = edited(BRANCHES, ("t = Add (i, other)", "t = Add (other, i)"))
     assert list(details(found)["if"]) == ["body then_branch"]
+
+    written_out = of(BRANCHES).full_proto()
+    written_out.graph.node[1].input.append("")
+    assert diff(of(BRANCHES), Graph.from_proto(written_out)).same
+
+
+def nested(inner_reads: str) -> Graph:
+    """An If in an If, whose inner body reads the outer body's value, its own, or the graph's."""
+    inner = helper.make_graph(
+        [helper.make_node("Neg", ["x"], ["own"]), helper.make_node("Abs", [inner_reads], ["r"])],
+        "inner",
+        [],
+        [helper.make_tensor_value_info("r", TensorProto.FLOAT, [1])],
+    )
+    outer = helper.make_graph(
+        [
+            helper.make_node("Neg", ["x"], ["o"]),
+            helper.make_node("If", ["go"], ["s"], then_branch=inner, else_branch=inner),
+        ],
+        "outer",
+        [],
+        [helper.make_tensor_value_info("s", TensorProto.FLOAT, [1])],
+    )
+    proto = of("agraph (bool go, float[1] x) => (float[1] y) { y = Identity (x) }").full_proto()
+    node = helper.make_node("If", ["go"], ["y"], "if", then_branch=outer, else_branch=outer)
+    proto.graph.node[0].CopyFrom(node)
+    return Graph.from_proto(proto)
+
+
+def test_bodies_in_bodies() -> None:
+    reads = ("own", "o", "x")
+    for one in reads:
+        for other in reads:
+            assert diff(nested(one), nested(other)).same == (one == other)
 
 
 def test_what_a_body_reads_is_wiring() -> None:

@@ -51,6 +51,27 @@ def test_a_constant_that_goes_and_an_equal_one_that_comes_elsewhere_are_two() ->
     )
     assert names(found.weights.removed) == ["half"] and names(found.weights.added) == ["eps"]
 
+    net = """agraph (float[1] x) => (float[1] y, float[1] z, float[1] v) <float[1] half = {0.5}>
+             { [m] y = Mul (x, half) [n] z = Exp (x) [p] v = Abs (z) }"""
+    found = edited(
+        net,
+        ("[m] y = Mul (x, half)", "[m2] y = Relu (x)"),
+        ("[p] v = Abs (z)", "[p] v = Abs(q)"),
+        ("[n]", "[q] q = Mul (x2, eps) [x2] x2 = Neg (x) [n]"),
+        ("half = ", "eps = "),
+    )
+    assert names(found.nodes.removed) == ["m"] and "q" in names(found.nodes.added)
+
+
+def test_a_large_weight_stands_for_its_node_wherever_it_is() -> None:
+    net = """agraph (float[1,16] x, float[1,16] m) => (float[1,16] y, float[1,16] z)
+             <float[1,16] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}>
+             { [m] a = Mul (x, w) [n] y = Exp (a) [p] z = Abs (m) }"""
+    found = edited(
+        net, ("[m] a = Mul (x, w) [n] y = Exp (a)", "[n] y = Exp (x) [q] a2 = Mul (m, w)"), ("Abs (m)", "Abs (a2)")
+    )
+    assert found.nodes.renamed == (Renamed("m", "q"),) and not found.nodes.added
+
 
 def test_a_weight_that_a_caller_may_override_is_another_thing() -> None:
     def overridable(proto: ModelProto) -> None:
@@ -150,6 +171,9 @@ def test_inputs_and_outputs() -> None:
     assert found.outputs.renamed == (Renamed("z", "out"),) and only(found, "outputs")
     found = edited(NET, ("(float[1,4] y, float[1,4] z)", "(float[1,4] y, float[1,4] z, float[1,4] c)"))
     assert names(found.outputs.added) == ["c"] and only(found, "outputs")
+
+    found = edited(NET, ("(float[1,4] y, float[1,4] z)", "(float[1,4] out)"), ("z = Neg", "out = Neg"))
+    assert found.outputs.renamed == (Renamed("z", "out"),) and names(found.outputs.removed) == ["y"]
 
 
 def test_an_output_that_an_added_node_makes_is_not_the_old_one_renamed() -> None:

@@ -139,6 +139,7 @@ def test_permuted_names_are_renames() -> None:
         [helper.make_tensor_value_info("t0", TensorProto.FLOAT, [1])],
         [helper.make_tensor_value_info("t60", TensorProto.FLOAT, [1])],
     )
+    graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float32), "unread"))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
     values, new_values = [f"t{k}" for k in range(1, 60)], [f"t{k}" for k in range(1, 60)]
     labels, new_labels = [f"n{k}" for k in range(60)], [f"n{k}" for k in range(60)]
@@ -146,8 +147,10 @@ def test_permuted_names_are_renames() -> None:
     rng.shuffle(new_labels)
     names_after = dict(zip(values, new_values, strict=True)) | dict(zip(labels, new_labels, strict=True))
     after = rename_all(model, lambda name: names_after.get(name, name))
+    after.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.ones(1, np.float32), "unread"))
     found = diff(Graph.from_proto(model), Graph.from_proto(after))
-    assert only(found, "nodes", "values")
+    assert only(found, "nodes", "values", "weights")
+    assert [item.name for item in found.weights.changed] == ["unread"]
     expected = {Renamed(old, new) for old, new in names_after.items() if old != new}
     assert not (found.nodes.added or found.nodes.removed or found.nodes.changed or found.nodes.moved)
     assert {*found.nodes.renamed, *found.values.renamed} == expected

@@ -215,6 +215,17 @@ def test_nested_placement() -> None:
     assert [node.name for node in graph.nodes] == ["", "00", "10", "20", "21", "22", "12", "02", ""]
 
 
+def test_what_replaces_prepended_and_appended_nodes_stands_where_they_stood() -> None:
+    graph = graph_of("g (float[2] x) => (float[2] y) { y = Relu(x) }")
+    for add in (graph.prepend_node, graph.append_node):
+        first, _ = (add(helper.make_node("Neg", ["x"], [f"{add.__name__}{n}"], name=f"{n}")) for n in range(2))
+        graph.remove_node(first)
+        for step in range(2):
+            name = f"{add.__name__}0{step}"
+            graph.add_node(helper.make_node("Neg", ["x"], [name], name=f"0.{step}"), first, step)
+    assert [node.name for node in graph.nodes] == ["0.0", "0.1", "1", "", "0.0", "0.1", "1"]
+
+
 def body_of(graph: Graph, branch: int = 0) -> onnx.GraphProto:
     return list(graph.body_graphs())[branch]
 
@@ -263,6 +274,11 @@ def test_replace_uses_of_an_input_of_a_node_with_bodies() -> None:
     assert graph.index.uses("b") == 1
     graph.remove_node(graph.index.slots_of_type("If")[0])
     assert graph.index.consumers("b") == graph.index.consumers("c2") == []
+
+
+def test_fresh_names_avoid_names_in_bodies() -> None:
+    graph = graph_of(IF.format(then="p = Exp(x) q = Neg(p) o = Log(q)"))
+    assert [graph.names.fresh_value(wish) for wish in ("p", "o", "r")] == ["p_2", "o_2", "r"]
 
 
 def test_fresh_names_avoid_notes_of_removed_values() -> None:

@@ -162,6 +162,17 @@ def test_a_model_from_memory_has_no_folder() -> None:
             use(graph)
 
 
+def test_full_proto_takes_it_in(tmp_path: Path) -> None:
+    model = model_of(outside())
+    model.graph.node.append(helper.make_node("Constant", [], ["k"], value=outside()))
+    path = written(tmp_path, outside())
+    path.write_bytes(model.SerializeToString())
+    full = Graph.load(path).full_proto()
+    for tensor in (full.graph.initializer[0], full.graph.node[1].attribute[0].t):
+        np.testing.assert_array_equal(numpy_helper.to_array(tensor), WEIGHT)
+        assert not tensor.external_data
+
+
 def test_in_a_body_and_a_constant(tmp_path: Path) -> None:
     """The rules hold for every tensor, not for initializers alone."""
     for place in ("body", "constant"):

@@ -327,6 +327,14 @@ def test_a_model_too_large_without_its_weights_is_refused(tmp_path: Path, monkey
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
 
 
+def test_full_proto_ends_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.onnx").write_bytes(WHOLE)
+    graph = Graph.load(tmp_path / "model.onnx")
+    monkeypatch.setattr(save_module, "PROTOBUF_LIMIT", len(WHOLE) - 1)
+    with pytest.raises(ModelError, match=f"the model has {len(WHOLE)} bytes; protobuf holds at most 2 GiB"):
+        graph.full_proto()
+
+
 def test_too_large_over_itself_moves_its_external_data_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The new data file takes the place of the old one, so nothing may stay in the old one."""
     model = onnx.ModelProto.FromString(WHOLE)
@@ -353,3 +361,4 @@ def test_a_model_above_2_gib_is_edited_and_saved(tmp_path: Path) -> None:
     assert [node.op_type for node in again.nodes] == ["Concat", "Identity"]
     weights = again.constant("a"), again.constant("b")
     assert [(w.shape, w[0], w[-1]) for w in weights if w is not None] == [((size,), 0, 1), ((size,), 0, 2)]
+    (tmp_path / "out.onnx.data").unlink()

@@ -185,7 +185,9 @@ def _string(text: bytes) -> str:
 
 def _tensor(graph: Graph, tensor: TensorProto, key: Hashable) -> str:
     kind = f"{dtype_name(tensor.data_type)}[{','.join(map(str, tensor.dims))}]"
-    if math.prod(tensor.dims) <= _SHOWN and tensor.data_type != TensorProto.STRING:
+    if math.prod(tensor.dims) <= _SHOWN:
+        if tensor.data_type == TensorProto.STRING:
+            return f"{kind} {{{','.join(map(_string, tensor.string_data))}}}"
         with contextlib.suppress(ValueError):  # fewer bytes than the shape says: the digest is all there is to tell
             return f"{kind} {{{','.join(str(x) for x in graph.array(tensor).ravel())}}}"
     digest = key[2] if isinstance(key, tuple) else ""

@@ -10,7 +10,7 @@ from graphtool.diff.view import View, padded, properties
 from graphtool.graph import Value
 
 # A rename explains a difference more cheaply than an edit does, but a thousand renames are no better than a few edits.
-RENAME_COST = 1 / 8
+_RENAME_COST = 1 / 8
 
 
 class Matching:
@@ -110,7 +110,7 @@ class Matching:
         """Return how much there is to tell of this alignment: a count of nodes that differ."""
         left_a, left_b = self.unpaired()
         renamed = sum(1 for i, j in self.pairs() if self.a.names[i] != self.b.names[j])
-        return len(left_a) + len(left_b) + len(self.changed) + renamed * RENAME_COST
+        return len(left_a) + len(left_b) + len(self.changed) + renamed * _RENAME_COST
 
 
 def pair_named(a: Mapping[str, Value], b: Mapping[str, Value], by_name: bool) -> dict[str, str]:

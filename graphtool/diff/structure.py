@@ -21,8 +21,8 @@ def match_structure(m: Matching, bold: bool) -> None:
     """Pair nodes that names left over; with ``bold``, for names that say little, on weaker evidence too.
 
     First those that alone compute their function of inputs, weights and paired nodes; then those with the same function
-    and the same use, the same function, the same use; then, from paired neighbours on, nodes of one op type at the same
-    place. Each step is linear in the nodes and wires left over.
+    and the same use; then those with the same function; then, from paired neighbours on, nodes of one op type at the
+    same place. Each step is linear in the nodes and wires left over.
     """
     left_a, left_b = m.unpaired()
     if not (left_a and left_b):
@@ -38,7 +38,6 @@ def match_structure(m: Matching, bold: bool) -> None:
     down_a, down_b = tokens.uses(m.a, left_a), tokens.uses(m.b, left_b)
     _pair_equal(m, {i: (up_a[i], down_a.get(i)) for i in left_a}, {j: (up_b[j], down_b.get(j)) for j in left_b})
     _pair_equal(m, up_a, up_b)
-    _pair_equal(m, down_a, down_b)
     _match_places(m, bold)
     if bold:
         match_sequence(m)

@@ -32,17 +32,14 @@ _MEASURES = frozenset({"Shape", "Size"})
 class ShapeArithmetic:
     """Evaluates the shape arithmetic of a model, step by step as inference learns more.
 
-    The model holds no lazy or external tensor outside bodies.
+    The model is one that :func:`graphtool.graph.shapes.weightless` made: each initializer is small and constant.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = model.graph
-        overridable = {info.name for info in graph.input} if model.ir_version >= 4 else set()
         self._opsets = list(model.opset_import)
         self._nodes: list[NodeProto] = []
-        self._constants: dict[str, TensorProto | NodeProto] = {
-            tensor.name: tensor for tensor in graph.initializer if tensor.name not in overridable
-        }
+        self._constants: dict[str, TensorProto | NodeProto] = {tensor.name: tensor for tensor in graph.initializer}
         for node in graph.node:
             if node.domain in ("", "ai.onnx") and node.output and all(node.output):
                 if node.op_type == "Constant":

@@ -22,6 +22,8 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x93NUMPY", "a .npy array, not an ONNX model"),
 )
 _FAULT = "cannot be used as a model"
+_LONGEST_FEED = 2**28  # bytes; do not read gigabytes to say what a broken file may be
+_BROKEN = "it is not ONNX, or it is truncated; copy or download it again"
 
 
 def load_model(path: Path) -> tuple[onnx.ModelProto, Mapped]:
@@ -47,36 +49,29 @@ def load_model(path: Path) -> tuple[onnx.ModelProto, Mapped]:
     try:
         model = skeleton_of(source)
     except (WireError, DecodeError):
-        raise ModelError(f"{where} {_FAULT}: {_what_instead(head)}") from None
+        raise ModelError(f"{where} {_FAULT}: {_what_instead(source, head)}") from None
     if not model.HasField("graph"):
-        raise ModelError(f"{where} {_FAULT}: {_no_graph(source, head)}")
+        raise ModelError(f"{where} {_FAULT}: {_what_instead(source, head, 'it has no graph')}")
     if not model.opset_import and not model.functions:
         raise ModelError(f"{where} {_FAULT}: it names no opset (opset_import is empty); export the model again")
     return model, source
 
 
-def _what_instead(head: bytes) -> str:
+def _what_instead(source: Mapped, head: bytes, else_say: str = _BROKEN) -> str:
     text = head.lstrip().lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "it is an HTML or XML page; the download failed?"
-    if text.startswith((b"{", b"[")) and _is_text(head):
-        return "it is JSON text, not ONNX"
     if _is_text(head):
-        return "it is text, not ONNX"
-    return "it is not ONNX, or it is truncated; copy or download it again"
-
-
-def _no_graph(source: Mapped, head: bytes) -> str:
-    if _is_text(head):
-        return _what_instead(head)
+        return "it is JSON text, not ONNX" if text.startswith((b"{", b"[")) else "it is text, not ONNX"
+    tensor = TensorProto()
     try:
-        tensor = TensorProto.FromString(bytes(source.view))
+        tensor.MergeFromString(source.view[:_LONGEST_FEED])
     except DecodeError:
-        tensor = TensorProto()
+        return else_say
     if tensor.data_type and (tensor.raw_data or tensor.dims or tensor.float_data or tensor.int64_data):
         shape = ",".join(map(str, tensor.dims))
         return f"it is a single tensor {dtype_name(tensor.data_type)}[{shape}] (a feed?), not a model"
-    return "it has no graph"
+    return else_say
 
 
 def _is_text(head: bytes) -> bool:

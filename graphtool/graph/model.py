@@ -17,15 +17,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, numpy_helper
 
-from graphtool.errors import ModelError
-from graphtool.graph.bodies import all_tensors, bodies, captures, has_bodies, rename_captured
+from graphtool.graph.bodies import bodies, captures, has_bodies, rename_captured
 from graphtool.graph.fields import arrange, keep_only
 from graphtool.graph.index import Index
 from graphtool.graph.load import load_model
 from graphtool.graph.names import Names
 from graphtool.graph.shapes import infer
 from graphtool.graph.values import Value, value_of
-from graphtool.graph.weights import LAZY_BYTES, Source, Weights, filled, is_external, skeleton_of
+from graphtool.graph.weights import LAZY_BYTES, Source, Weights, filled, skeleton_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +109,9 @@ class Graph:
 
     def full_proto(self) -> onnx.ModelProto:
         """Return a copy with every weight inline; raises ModelError above protobuf's 2 GiB."""
-        chunks, size = filled(self.proto.SerializeToString(deterministic=True))
-        if size >= 2**31:
-            raise ModelError(f"the model has {size} bytes; protobuf holds at most 2 GiB")
-        model: onnx.ModelProto = onnx.ModelProto.FromString(b"".join(chunks))
-        for tensor in all_tensors(model):
-            if is_external(tensor):
-                tensor.raw_data = bytes(self.weights.payload(tensor))
-                tensor.ClearField("external_data")
-                tensor.ClearField("data_location")
-        return model
+        from graphtool.graph.save import full_model
+
+        return full_model(self)
 
     @property
     def proto(self) -> onnx.ModelProto:

@@ -62,8 +62,8 @@ def save_model(graph: Graph, path: Path) -> None:
     chunks, size = filled(serialised)
     too_large = size > PROTOBUF_LIMIT
     folder = path.parent.resolve()
-    # each external tensor has an entry with this key: most models need no walk over all nodes
-    elsewhere = b"location" in serialised and folder != (graph.weights.folder or folder)
+    # each external tensor has an entry with that key: most models need no walk over all nodes
+    elsewhere = folder != (graph.weights.folder or folder) and b"location" in serialised
     if not (too_large or elsewhere):
         with replacing(path) as file:
             file.writelines(chunks)
@@ -86,6 +86,21 @@ def save_model(graph: Graph, path: Path) -> None:
                 f"cannot write {quoted(path)}: {size} bytes remain that are no weights; protobuf ends at 2 GiB"
             )
         model_file.writelines(chunks)
+
+
+def full_model(graph: Graph) -> onnx.ModelProto:
+    """Return a copy of the graph's model with every weight inline; raises ModelError above protobuf's 2 GiB."""
+    chunks, size = filled(graph.proto.SerializeToString(deterministic=True))
+    external = [graph.weights.payload(t) for t in all_tensors(graph.proto) if is_external(t)]
+    size += sum(map(len, external))
+    if size > PROTOBUF_LIMIT:
+        raise ModelError(f"the model has {size} bytes; protobuf holds at most 2 GiB")
+    model: onnx.ModelProto = onnx.ModelProto.FromString(b"".join(chunks))
+    for tensor, payload in zip(filter(is_external, all_tensors(model)), external, strict=True):
+        tensor.raw_data = bytes(payload)
+        tensor.ClearField("external_data")
+        tensor.ClearField("data_location")
+    return model
 
 
 def _move(tensor: TensorProto, graph: Graph, file: IO[bytes], location: str) -> None:

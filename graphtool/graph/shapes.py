@@ -52,8 +52,10 @@ def infer(graph: Graph) -> dict[str, Value]:
                 node.CopyFrom(helper.make_node("Constant", [], [name], value=numpy_helper.from_array(new[name])))
     for info in proto.graph.output:
         values[info.name] = _merged(values.get(info.name), value_of(info))
+    inputs = {info.name for info in proto.graph.input}
     for tensor in proto.graph.initializer:
-        values[tensor.name] = Value(tensor.name, tensor.data_type, tuple(tensor.dims))
+        if proto.ir_version < 4 or tensor.name not in inputs:
+            values[tensor.name] = Value(tensor.name, tensor.data_type, tuple(tensor.dims))
     return values
 
 
@@ -65,6 +67,8 @@ def _one_inference(model: onnx.ModelProto, own_symbols: set[str], data_prop: boo
     values = {}
     for info in (*result.graph.value_info, *result.graph.output, *result.graph.input):
         value = value_of(info)
+        if value.kind == "unknown":
+            continue
         if value.shape is not None:
             shape = tuple(None if _is_invented(d, own_symbols) else d for d in value.shape)
             value = Value(value.name, value.dtype, shape, value.kind)
@@ -91,20 +95,23 @@ def _merged(inferred: Value | None, declared: Value) -> Value:
 def weightless(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy of the skeleton that onnx's checker and inference accept: no marker is in it.
 
-    Large and external initializers, and Constant nodes of such, become graph inputs of the same type and shape;
-    tensors in bodies and functions become inline. Stored value_info of inner tensors is dropped.
+    Large and external initializers, and Constant nodes of such, become graph inputs of the same type and shape, as
+    do initializers that a caller can override; tensors in bodies and functions become inline. Stored value_info of
+    inner tensors is dropped.
     """
     model = onnx.ModelProto()
     model.CopyFrom(proto)
     graph = model.graph
+    inputs = {info.name for info in graph.input}
+    if model.ir_version >= 4:
+        keep_only(graph.initializer, lambda tensor: tensor.name not in inputs)
     outside = [(tensor.name, tensor) for tensor in graph.initializer if _is_outside(tensor)]
     outside += [(node.output[0], node.attribute[0].t) for node in graph.node if _makes_outside(node)]
     if outside:
-        known = {info.name for info in graph.input}
         graph.input.extend(
             helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims))
             for name, tensor in outside
-            if name not in known
+            if name not in inputs
         )
         keep_only(graph.initializer, lambda tensor: not _is_outside(tensor))
         keep_only(graph.node, lambda node: not _makes_outside(node))
