@@ -15,9 +15,10 @@ from graphtool.graph import Graph, Snapshot, check
 from graphtool.parity.budget import Budget
 from graphtool.parity.feed import Feed
 from graphtool.parity.interface import interface_fault
-from graphtool.parity.judge import Judge, Verdict
+from graphtool.parity.judge import Judge
 from graphtool.parity.metrics import Figures
 from graphtool.parity.runnable import checker_fault, runnable
+from graphtool.parity.verdict import Verdict
 from graphtool.rewrite import Catalog, Match, Miss, Outcome, Stage, apply_stage
 
 
@@ -57,8 +58,9 @@ class Run:
     feed: Feed | None = None
     judge: Judge | None = None
     notes: list[str] = field(default_factory=list)
-    # of the graph from which the latest step is judged, and of the first stage after it: what a reproducer needs
+    # a graph and the first stage after it, which a reproducer needs: the start of the segment, the latest step
     segment: tuple[Snapshot, int] | None = None
+    latest: tuple[Snapshot, int] | None = None
 
     @property
     def ok(self) -> bool:
@@ -77,17 +79,19 @@ def begin(
     catalog: Catalog,
     feed: Feed | None,
     budgets: Sequence[Budget] = (),
+    truth: bool = False,
 ) -> Run:
     """Return a run of ``stages`` over ``graph``, which is checked and from now on edited in place.
 
-    With ``feed`` None nothing is judged. The original is run here, twice. Raises ModelError for an unsound graph,
-    FeedError where the original cannot run and the pipeline does not begin by repairing it.
+    With ``feed`` None nothing is judged; with ``truth`` every ``close`` pass is held against double precision. The
+    original is run here, twice. Raises ModelError for an unsound graph, and RunError where the original cannot run and
+    no pass is there to repair it.
     """
     notes = ["the nodes were not in topological order; they are now"] if check(graph) else []
     original = graph.copy()
     state = Run(graph, original, stages, feed=feed, notes=notes)
     if feed is not None:
-        state.judge = Judge(original, feed, catalog.semantics(), budgets)
+        state.judge = Judge(original, feed, catalog.semantics(), budgets, truth)
         if state.judge.fault is not None and not any(stage.spec.parity == "repair" for stage in stages):
             raise state.judge.fault
     return state
@@ -101,8 +105,8 @@ def advance(state: Run, catalog: Catalog, keep_going: bool = False) -> Iterator[
         state.notes.append(f"onnx.checker refuses the model as it came: {before_fault}")
     for number, stage in enumerate(state.stages):
         before = state.graph.copy()
-        if state.segment is None or stage.spec.parity in ("exact", "float16"):
-            state.segment = (before.snapshot(), number)
+        state.latest = (before.snapshot(), number)
+        state.segment = state.segment or state.latest
         step, outcome = _apply(state.graph, before, stage, catalog)
         if step.status == "applied":
             fault = _structural_fault(before, state.graph, stage, outcome)
@@ -111,7 +115,7 @@ def advance(state: Run, catalog: Catalog, keep_going: bool = False) -> Iterator[
             step = _judged(state, before, stage, step, outcome, fault)
             before_fault = before_fault if stage.spec.parity != "repair" else checker_fault(state.graph)
         if step.status == "broken":
-            state.graph.restore(before.snapshot())
+            state.graph.restore(state.latest[0])
         elif stage.spec.parity in ("lossy", "float16", "repair") and step.status != "unmatched":
             state.segment = None
         state.steps.append(step)

@@ -11,12 +11,14 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from onnx import TensorProto
+from onnx import GraphProto, TensorProto
 
 from graphtool.errors import GraphtoolError, PassError, show
 from graphtool.graph import Graph
+from graphtool.graph.bodies import defined
 from graphtool.graph.fields import keep_only
 from graphtool.graph.text import node_line
+from graphtool.graph.values import value_of
 from graphtool.rewrite.result import Applied, Match
 
 _CHILD = """
@@ -44,8 +46,8 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
         except GraphtoolError as error:
             raise PassError(f"onnxsim wrote no usable model: {error}") from None
     simplified.header.initializer.extend(defaults)
-    simplified.reindex()
     _restore_what_it_drops(graph, simplified)
+    simplified.reindex()
     after = _lines(simplified)
     if before == after:
         return Applied()
@@ -104,10 +106,14 @@ def _restore_what_it_drops(graph: Graph, simplified: Graph) -> None:
             new.ClearField(field)
     if old.graph.doc_string:
         new.graph.doc_string = old.graph.doc_string
-    kept = {tensor.name for tensor in new.graph.initializer} | set(simplified.index.producers)
+    if not new.graph.metadata_props:
+        new.graph.metadata_props.extend(old.graph.metadata_props)
+    declared = {info.name: info for info in (*old.graph.input, *old.graph.output)}
+    for info in (*new.graph.input, *new.graph.output):
+        if info.name in declared and value_of(info) == value_of(declared[info.name]):
+            info.CopyFrom(declared[info.name])  # denotations too
     if not new.graph.quantization_annotation:
-        notes = [note for note in old.graph.quantization_annotation if note.tensor_name in kept]
-        new.graph.quantization_annotation.extend(notes)
+        _restore_annotations(old.graph, new.graph)
     for node in new.graph.node:
         if node.output:
             same = graph.index.producer(node.output[0])
@@ -115,6 +121,15 @@ def _restore_what_it_drops(graph: Graph, simplified: Graph) -> None:
                 node.metadata_props.extend(same.metadata_props)
                 if same.doc_string:
                     node.doc_string = same.doc_string
+
+
+def _restore_annotations(old: GraphProto, new: GraphProto) -> None:
+    """Carry over the annotations of values that are still there, and the scales that only they refer to."""
+    there = defined(new)
+    notes = [note for note in old.quantization_annotation if note.tensor_name in there]
+    new.quantization_annotation.extend(notes)
+    scales = {entry.value for note in notes for entry in note.quant_parameter_tensor_names} - there
+    new.initializer.extend(tensor for tensor in old.initializer if tensor.name in scales)
 
 
 def _lines(graph: Graph) -> list[str]:

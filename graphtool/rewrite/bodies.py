@@ -117,7 +117,8 @@ def read_rule(reader: Reader, name: str, params: frozenset[str], extra: tuple[st
         lets.append((key, reader.expression(f"let.{key}", expression, known)))
         known |= {key}
     new = params | {key for key, _ in lets}
-    replacement = reader.guarded("replace", lambda: parse_pattern(reader.text("replace") or ""))
+    text = reader.text("replace") or ""
+    replacement = reader.guarded("replace", lambda: parse_pattern(text))
     reader.guarded("replace", lambda: _check_replacement(replacement, patterns, inputs | new, variables | new))
     return Rule(name, tuple(patterns), wheres, tuple(defaults), tuple(lets), replacement)
 

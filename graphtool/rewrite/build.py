@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto
+from onnx import AttributeProto, NodeProto
 
+from graphtool.errors import quoted, show
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
 from graphtool.rewrite.matcher import Binding
@@ -20,6 +21,14 @@ Array = NDArray[Any]
 
 class Refused(Exception):  # noqa: N818  # no error: a match that does not apply, with its reason
     """A match fits but must not be applied; the message says why."""
+
+
+def make_attribute(node: NodeProto, version: int | None, name: str, value: object) -> AttributeProto:
+    """Return an attribute for ``node`` in the type that its op wants; raises Refused where the value does not fit."""
+    try:
+        return ops.make_attribute(node.op_type, node.domain, version, name, value)
+    except (AssertionError, TypeError, ValueError) as error:  # the first two: onnx, of lists that it did not expect
+        raise Refused(show(error) or f"attribute {quoted(name)} of {node.op_type} cannot be {value!r}") from None
 
 
 class Constants:
@@ -70,14 +79,10 @@ class Builder:
         self.made: dict[str, str] = {}
         self.new: dict[str, Array] = {}
 
-    def old_value(self, name: str) -> str:
-        """Return the value of the graph that a pattern name stands for, one made by the replacement included."""
-        return self.made.get(name) or self.binding.values.get(name, "")
-
     def node(self, wanted: PatternNode) -> NodeProto:
         """Return the node for one statement."""
         graph = self.graph
-        inputs = [self._input(name) for name in wanted.inputs]
+        inputs = [self.input(name) for name in wanted.inputs]
         while inputs and not inputs[-1]:
             inputs.pop()
         outputs = []
@@ -109,10 +114,7 @@ class Builder:
             found = self.binding.attributes.get(variable, self.env.get(variable))
             if found is not None:
                 values[name] = found.tolist() if isinstance(found, np.ndarray) else found
-        try:
-            made = [ops.make_attribute(node.op_type, node.domain, version, *item) for item in sorted(values.items())]
-        except (TypeError, ValueError) as error:  # TypeError: onnx, of a mixed list
-            raise Refused(str(error)) from None
+        made = [make_attribute(node, version, name, value) for name, value in sorted(values.items())]
         if wanted.like is not None:
             source, bound = self._source(wanted.like)
             known = ops.schema(node.op_type, node.domain, version)
@@ -134,7 +136,8 @@ class Builder:
                 return node, {name for name, _ in statement.variables}
         raise AssertionError(f"no matched statement makes {like}; checked when the file was read")
 
-    def _input(self, name: str) -> str:
+    def input(self, name: str) -> str:
+        """Return the value that a statement reads under ``name``: one of the graph, a new one, or a new constant."""
         if not name or name in self.made:
             return self.made.get(name, "")
         if name in self.lets or (name in self.env and not self.binding.values.get(name)):

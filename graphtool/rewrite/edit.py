@@ -11,6 +11,7 @@ from onnx import NodeProto
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
 from graphtool.graph.bodies import walk
+from graphtool.rewrite.build import Refused, make_attribute
 from graphtool.rewrite.expr import Expr, ExprError, TensorRef
 from graphtool.rewrite.facts import tensor_ref
 from graphtool.rewrite.matcher import equal
@@ -43,8 +44,8 @@ class Edit:
             if reason is None:
                 try:
                     changed = self._change(graph, node, params)
-                except (TypeError, ValueError) as error:  # TypeError: onnx, of a mixed list
-                    reason = str(error)
+                except Refused as refusal:
+                    reason = str(refusal)
                 else:
                     if changed:
                         result.matches.append(Match(label(node), self.name))
@@ -75,7 +76,7 @@ class Edit:
         for name, wanted in self.attributes:
             value, want = ops.effective(node, name, version), filled(wanted, params)
             if not equal(value, want):
-                return f"{name} is {value}, not {want}"
+                return f"{name} is {value!r}, not {want!r}"
         env = self._environment(graph, node, params, top)
         for number, where in enumerate(self.wheres):
             try:
@@ -104,7 +105,7 @@ class Edit:
     def _change(self, graph: Graph, node: NodeProto, params: Mapping[str, object]) -> bool:
         version = graph.opset(self.domain)
         wanted = {name: filled(value, params) for name, value in self.set}
-        made = [ops.make_attribute(node.op_type, node.domain, version, *item) for item in wanted.items()]
+        made = [make_attribute(node, version, name, value) for name, value in wanted.items()]
         changed = not all(equal(ops.effective(node, name, version), value) for name, value in wanted.items())
         unset = {a.name for a in node.attribute if a.name in self.unset}
         if not (changed or unset):

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 from onnx import NodeProto
 
-from graphtool.errors import quoted
+from graphtool.errors import quoted, show
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
 from graphtool.rewrite.pattern import Pattern, PatternNode
 from graphtool.rewrite.result import label
 
-MAX_LOOKS = 10_000  # nodes looked at for one anchor
+MAX_LOOKS = 2_000  # nodes looked at for one anchor
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Matcher:
             self.reason, self._reach = f"given up after a look at {MAX_LOOKS} nodes", len(self.pattern.nodes) + 2
             return
         if node is None or not _same_op(wanted, node):
-            got = "no node" if node is None else node.op_type
+            got = "no node" if node is None else show(node.op_type)
             self._miss(binding, f"{wanted.op_type} is wanted where {got} is" + _at(node))
             return
         if number in binding.slots:

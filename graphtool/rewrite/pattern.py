@@ -66,6 +66,8 @@ def parse_pattern(text: str) -> Pattern:
     if not nodes:
         raise PassError("no statement")
     for node in nodes:
+        if not any(node.outputs):
+            raise PassError(f"a statement of {quoted(node.op_type)} makes nothing")
         if node.op_type == FORWARD and not (len(node.inputs) == len(node.outputs) == 1):
             raise PassError(f"'{FORWARD}' stands for 'y = x': one value, one name")
     pattern = Pattern(nodes)
@@ -84,13 +86,11 @@ def check_match(pattern: Pattern) -> None:
     both = set(pattern.variables) & {*pattern.made, *pattern.free}
     if both:
         raise PassError(f"{quoted(sorted(both)[0])} names both a value and an attribute")
-    last = pattern.nodes[-1]
     for node in pattern.nodes[:-1]:
         if not set(node.outputs) & {name for other in pattern.nodes for name in other.inputs}:
-            raise PassError(f"nothing reads {quoted(node.outputs[0])}; a match ends in one statement, the last")
+            made = next(name for name in node.outputs if name)
+            raise PassError(f"nothing reads {quoted(made)}; a match ends in one statement, the last")
     check_order(pattern)
-    if not any(last.outputs):
-        raise PassError("the last statement makes nothing")
 
 
 def check_order(pattern: Pattern) -> None:

@@ -136,4 +136,5 @@ class Reader:
 
     def onnx_graph(self, key: str) -> None:
         """Raise unless the string at ``key`` is a graph in ONNX text."""
-        self.guarded(key, lambda: parse_graph(self.text(key) or ""))
+        text = self.text(key) or ""
+        self.guarded(key, lambda: parse_graph(text))

@@ -83,10 +83,10 @@ class _Sweep:
                 if len(self.result.matches) > allowed:
                     raise PassError(f"{self.rule.name} matches its own result without end; it was stopped")
             queue = sorted(self._anchored(again))
-        drop_unread(self.graph, self.freed)
         if self.result.matches:
             self._import_domains()
             self._move_notes()
+        drop_unread(self.graph, self.freed)
         self.result.misses = [misses[slot] for slot in sorted(misses) if self.graph.node(slot) is not None]
         return self.result
 
@@ -161,11 +161,11 @@ class _Sweep:
         build = Builder(graph, self.constants, pattern, binding, env, self.lets)
         built = [build.node(node) for node in self.rule.replacement.nodes if node.op_type != FORWARD]
         forwards = [
-            (build.old_value(node.outputs[0]), build.old_value(node.inputs[0]))
+            (binding.values.get(node.outputs[0], ""), build.input(node.inputs[0]))
             for node in self.rule.replacement.nodes
             if node.op_type == FORWARD
         ]
-        forwards = self._ordered(forwards, set(build.made.values()))
+        forwards = self._ordered(forwards, {name for node in built for name in node.output})
 
         # from here on nothing refuses: the graph changes
         read = sorted({name for node in old for name in node.input if name})
