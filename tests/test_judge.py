@@ -129,7 +129,7 @@ def test_a_matrix_shifted_by_one_row_is_refused(tmp_path: Path, size: int) -> No
     assert "from the truth" in state.steps[0].reason
 
 
-def test_labels_may_differ_where_each_match_is_true(tmp_path: Path) -> None:
+def test_labels_may_differ_at_ties(tmp_path: Path) -> None:
     """Scores one ulp apart tie when a rewrite rounds otherwise: labels move, and no number is wrong."""
     body = """
 [[rewrite]]
@@ -143,7 +143,8 @@ let     = { c = "like(8.0, x)" }
     good = judged(graph, pass_file(tmp_path, "rounds", "close", body), Feed({"x": x}))
     verdict = good.steps[0].verdict
     assert verdict is not None and good.ok, good.steps[0].reason
-    assert verdict.rule == "truth" and verdict.figures["y"].changed > 0
+    assert verdict.rule == "noise" and verdict.figures["y"].changed > 0
+    assert "tie" in verdict.notes[0]
 
 
 def test_labels_that_change_for_another_reason_are_refused(tmp_path: Path) -> None:
@@ -296,6 +297,14 @@ def test_a_budget_for_no_class_map_is_refused() -> None:
             "resize_nearest",
             budgets=("argmax_agreement=0.5",),
         )
+
+
+def test_truth_can_be_asked_for_where_noise_would_do() -> None:
+    catalog = Catalog()
+    graph = model_of(RESIZE.format(size=16, out=32, scale=2), 17)
+    state = pipeline.begin(graph, parse_pipeline("resize_linear_to_matmul", catalog), catalog, draw(graph), truth=True)
+    verdict = next(pipeline.advance(state, catalog)).verdict
+    assert verdict is not None and verdict.ok and verdict.rule == "truth" and len(verdict.truths) == 1
 
 
 def test_a_feed_for_another_model_is_refused() -> None:

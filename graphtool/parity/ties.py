@@ -8,6 +8,7 @@ there are such ties.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from graphtool.graph import Graph
 from graphtool.graph import opset as ops
 from graphtool.parity.metrics import eps_of
 from graphtool.parity.session import Session
-from graphtool.parity.tolerance import close_tolerance, disturbed
+from graphtool.parity.tolerance import TIMES_NOISE, close_tolerance, disturbed
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -25,6 +26,14 @@ Mask = NDArray[np.bool_]
 _MOST_CLASSES = 1000
 # labels in the same order, of another shape or type
 _SAME_ORDER = frozenset("Cast Flatten Identity Reshape Squeeze Unsqueeze".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Loose:
+    """Where a label may be another one (``at``, of the output's shape), and at how many positions in all."""
+
+    at: Mask
+    count: int
 
 
 def is_class_map(array: Array) -> bool:
@@ -55,28 +64,27 @@ def level(margin: Array, tolerance: float) -> Mask:
     return np.asarray(~(margin > 2 * tolerance), np.bool_)
 
 
-def loose_labels(graph: Graph, feed: Mapping[str, Array], outputs: Mapping[str, Array]) -> dict[str, Mask]:
+def loose_labels(graph: Graph, feed: Mapping[str, Array], outputs: Mapping[str, Array]) -> dict[str, Loose]:
     """Return for each output that is no float where it may be another number on another machine.
 
-    For the labels of an ArgMax or ArgMin: the ties in its scores. For any other: where it changes in one of three
-    disturbed runs, which shows the tendency and is no bound. Takes up to seven more runs; none where all are floats.
+    For the labels of an ArgMax or ArgMin: at the ties of its scores. For any other: where it changed in one of three
+    disturbed runs, and at 8 times as many positions in all. Takes up to eight more runs; none where all are floats.
     """
     labels = {name: array for name, array in outputs.items() if eps_of(array.dtype) == 0}
     sources = {name: place for name in labels if (place := _scores(graph, name)) is not None}
-    masks = {}
+    found = {}
     if sources:
         scores = Session(graph, outputs=sorted({tensor for tensor, _, _ in sources.values()})).run(feed)
         tolerance = close_tolerance(graph, feed, scores)
         for name, (tensor, axis, smallest) in sources.items():
             margin = ranked(-scores[tensor] if smallest else scores[tensor], axis)[1]
-            masks[name] = level(margin, tolerance[tensor]).reshape(labels[name].shape)
-    others = {name: array for name, array in labels.items() if name not in masks}
-    if others:
-        masks.update((name, np.zeros(array.shape, np.bool_)) for name, array in others.items())
-        for found in disturbed(graph, feed, list(others)):
-            for name, array in found.items():
-                masks[name] |= array != others[name] if array.shape == masks[name].shape else True
-    return masks
+            at = level(margin, tolerance[tensor]).reshape(labels[name].shape)
+            found[name] = Loose(at, int(at.sum()))
+    others = {name: np.zeros(array.shape, np.bool_) for name, array in labels.items() if name not in found}
+    for run in disturbed(graph, feed, list(others)) if others else ():
+        for name, array in run.items():
+            others[name] |= array != labels[name] if array.shape == labels[name].shape else True
+    return found | {name: Loose(at, min(int(TIMES_NOISE * at.sum()), at.size)) for name, at in others.items()}
 
 
 def _scores(graph: Graph, name: str) -> tuple[str, int, bool] | None:
