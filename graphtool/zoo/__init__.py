@@ -1,0 +1,1 @@
+"""Reference networks with seeded weights. Floor 6."""
