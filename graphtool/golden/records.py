@@ -1,0 +1,159 @@
+"""What a golden record says of a run, and how outputs.toml is written. Floor 5.
+
+Every float is text in hexadecimal (C's ``%a``): it is read back to the last bit, and nobody rounds it by hand.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+FORMAT = 1
+SAMPLES = 64
+LOOSE = "loose"  # in place of a sampled label that may be another one on another machine
+Number = int | float
+
+_HEADER = "# A golden record of graphtool. Written by `graphtool golden record` and `golden update`, not by hand.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class InputRecord:
+    """An input of the recorded run: element type, shape and SHA-256 of its numbers."""
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRecord:
+    """Where the inputs come from: ``source`` and, for a drawn feed, ``seed``; ``dims`` are its sizes by symbol."""
+
+    source: str
+    seed: int | None
+    dims: Mapping[str, int]
+    inputs: tuple[InputRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRecord:
+    """An output of the recorded run.
+
+    ``tolerance``: how far any value of it may move, in its units; 0 for what is no float. ``may_flip``: at how many
+    positions the label (of a class map, or the output itself where it is no float) may be another.
+    ``nonfinite``: how many NaN and infinities; ``minimum``, ``maximum``, ``mean`` are of the other values, NaN where
+    there are none. ``samples``: values at 64 places that follow from the name (all in order where there are no more);
+    None for a loose one. ``classes``: of a class map, else None. ``histogram``: members of each class that has any, or
+    of each value of an output that is no float and has few; else None.
+    """
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    tolerance: float
+    may_flip: int
+    nonfinite: int
+    minimum: Number
+    maximum: Number
+    mean: float
+    samples: tuple[Number | None, ...]
+    classes: int | None
+    histogram: Mapping[int, int] | None
+
+    @property
+    def count(self) -> int:
+        """Return the number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def positions(self) -> int:
+        """Return over how many labels the histogram is: of a class map one for all its classes."""
+        return self.count // self.classes if self.classes else self.count
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A golden record but for the graph itself, of which it holds the number of nodes and run.txt's SHA-256.
+
+    ``model`` is the source's file name (None: not given) and ``model_files`` the SHA-256 of it and of its external
+    data by name, ``versions`` those of the packages that made the record: to be read, not judged.
+    """
+
+    nodes: int
+    run_sha256: str
+    model: str | None
+    model_files: Mapping[str, str]
+    versions: Mapping[str, str]
+    feed: FeedRecord
+    outputs: tuple[OutputRecord, ...]
+
+
+def to_toml(record: Record) -> str:
+    """Return the text of outputs.toml: the same record, the same bytes."""
+    feed = record.feed
+    parts = [
+        _HEADER + _table({"format": FORMAT, "outputs": [output.name for output in record.outputs]}),
+        "[graph]\n" + _table({"nodes": record.nodes, "sha256": record.run_sha256}),
+        "[model]\n" + _table({"file": record.model, "sha256": dict(record.model_files)}),
+        "[versions]\n" + _table(record.versions),
+        "[feed]\n" + _table({"source": feed.source, "seed": feed.seed, "dims": dict(feed.dims)}),
+    ]
+    for given in feed.inputs:
+        table = {"name": given.name, "type": given.type, "shape": list(given.shape), "sha256": given.sha256}
+        parts.append("[[feed.input]]\n" + _table(table))
+    parts += ["[[output]]\n" + _table(_output_table(output)) for output in record.outputs]
+    return "\n".join(parts)
+
+
+def _output_table(output: OutputRecord) -> dict[str, object]:
+    return {
+        "name": output.name,
+        "type": output.type,
+        "shape": list(output.shape),
+        "tolerance": _number_text(output.tolerance),
+        "may_flip": output.may_flip,
+        "nonfinite": output.nonfinite,
+        "min": _number_text(output.minimum),
+        "max": _number_text(output.maximum),
+        "mean": _number_text(output.mean),
+        "samples": [LOOSE if value is None else _number_text(value) for value in output.samples],
+        "classes": output.classes,
+        "histogram": None if output.histogram is None else [[k, n] for k, n in sorted(output.histogram.items())],
+    }
+
+
+def _number_text(number: Number) -> str:
+    return re.sub(r"\.?0*p", "p", number.hex()) if isinstance(number, float) else str(number)
+
+
+def _table(table: Mapping[str, object]) -> str:
+    return "".join(f"{_key(key)} = {_value(value)}\n" for key, value in table.items() if value is not None)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_key(key)} = {_value(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list):
+        items = [_value(item) for item in value]
+        line = f"[{', '.join(items)}]"
+        if len(line) <= 100:
+            return line
+        rows = [", ".join(items[n : n + 4]) for n in range(0, len(items), 4)]
+        return "[\n" + "".join(f"  {row},\n" for row in rows) + "]"
+    return str(value)
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _string(key)
+
+
+def _string(text: str) -> str:
+    """Return a basic string of TOML; a file name that is no Unicode keeps a mark in place of its bytes."""
+    text = text.encode("utf-8", "replace").decode()
+    escaped = ("\\" + c if c in '"\\' else c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
+    return f'"{"".join(escaped)}"'
