@@ -469,6 +469,10 @@ BROKEN = {
         TOP + RULE + "[[semantics]]\nmatch = 'a = A(x) y = A(a)'\nreplace = 'y = Neg(x)'\n",
         "semantics[0].match: semantics are those of one op: match one statement",
     ),
+    "a parameter in semantics": (
+        TOP + KEEP_PARAM % ("int", "1") + RULE + "[[semantics]]\nmatch = 'y = A(x)'\nreplace = 'y = Add(x, k)'\n",
+        "semantics[0].replace: nothing is named 'k': not in match, let or params, nor made here",
+    ),
     "opset of semantics": (
         TOP + RULE + "[[semantics]]\nopset = '>=11'\nmatch = 'y = A(x)'\nreplace = 'y = Neg(x)'\n",
         "semantics[0].opset: unknown key; known here: match, where, default, let, replace",

@@ -43,7 +43,7 @@ class Boundary:
             raise PassError(f"a cast from {dtype_name(source)} to itself changes nothing")
         glob = str(filled(self.glob, params))
         result = Applied()
-        infos = graph.proto.graph.input if self.at == "inputs" else graph.proto.graph.output
+        infos = graph.header.input if self.at == "inputs" else graph.header.output
         for info in list({info.name: info for info in infos}.values()):
             reason = self._refusal(graph, info, source, glob)
             if reason:
@@ -69,14 +69,14 @@ class Boundary:
         if self.at == "inputs":
             if info.name in graph.initializers:
                 return "it is the default value of an input, not an input that is given"
-            if any(output.name == info.name for output in graph.proto.graph.output):
+            if any(output.name == info.name for output in graph.header.output):
                 return "it is a graph output too"
         elif graph.index.producer_slot(info.name) is None:
             return "it is an input or a constant, not made by a node"
         return None
 
     def _keep(self, graph: Graph, wanted: list[str]) -> Applied:
-        outputs = graph.proto.graph.output
+        outputs = graph.header.output
         values = list(dict.fromkeys(value for name in wanted for value in _resolve(graph, name))) or [outputs[0].name]
         present = {info.name: info for info in outputs}
         gone = [name for name in present if name not in values]
@@ -99,14 +99,14 @@ def _resolve(graph: Graph, name: str) -> list[str]:
 
     Raises PassError with the nearest name.
     """
-    outputs = {info.name for info in graph.proto.graph.output}
+    outputs = {info.name for info in graph.header.output}
     if name in outputs or name in graph.index.producers:
         return [name]
     nodes = {node.name: node for node in graph.nodes if node.name}
     made = [value for value in nodes[name].output if value] if name in nodes else []
     if made:
         return [value for value in made if value in outputs] or made[:1]
-    if name in graph.initializers or any(info.name == name for info in graph.proto.graph.input):
+    if name in graph.initializers or any(info.name == name for info in graph.header.input):
         raise PassError(f"{quoted(name)} is an input or a weight; an output is made by a node")
     near = did_you_mean(name, [*nodes, *graph.index.producers])
     raise PassError(f"no node or tensor named {quoted(name)}{near or '; graphtool inspect lists the outputs'}")

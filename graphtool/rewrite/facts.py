@@ -11,7 +11,7 @@ def tensor_ref(graph: Graph, name: str) -> TensorRef:
     if not name:
         return TensorRef("", present=False)
     value = graph.value(name)
-    is_output = any(info.name == name for info in graph.proto.graph.output)
+    is_output = any(info.name == name for info in graph.header.output)
     return TensorRef(
         name,
         value.dtype if value else None,

@@ -39,7 +39,7 @@ class Matcher:
         self.optional = optional  # values that may be absent
         self.fixed = fixed  # parameters that a pattern may read as @name
         self.versions = {node.domain: graph.opset(node.domain) for node in pattern.nodes}
-        self.outputs = frozenset(info.name for info in graph.proto.graph.output)
+        self.outputs = frozenset(info.name for info in graph.header.output)
         self.makers = {
             name: (number, position)
             for number, node in enumerate(pattern.nodes)

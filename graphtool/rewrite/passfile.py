@@ -100,7 +100,6 @@ def parse_pass(table: dict[str, object], path: Path, file: str) -> Pass:
         "native", "sequence", "fixpoint", "semantics", "case",
     )  # fmt: skip
     params = tuple(_param(name, inner) for name, inner in reader.tables("params"))
-    names = frozenset(param.name for param in params)
     bodies = read_bodies(reader, params)
     native = reader.text("native", default=None)
     if native is not None:
@@ -127,7 +126,7 @@ def parse_pass(table: dict[str, object], path: Path, file: str) -> Pass:
         native,
         sequence,
         reader.flag("fixpoint"),
-        tuple(_semantics(inner, names) for inner in reader.array("semantics")),
+        tuple(_semantics(inner) for inner in reader.array("semantics")),
         tuple(_case(inner, params) for inner in reader.array("case")),
     )
 
@@ -162,8 +161,8 @@ def _param(name: str, reader: Reader) -> Param:
     return Param(name, kind, default, param.help, param.choices)
 
 
-def _semantics(reader: Reader, params: frozenset[str]) -> Semantics:
-    rule = read_rule(reader, "semantics", params, extra=())
+def _semantics(reader: Reader) -> Semantics:
+    rule = read_rule(reader, "semantics", frozenset(), extra=())  # an op means the same whatever the pass is given
     ops = {(node.op_type, node.domain) for pattern in rule.patterns for node in pattern.nodes}
     if len(ops) != 1 or any(len(pattern.nodes) != 1 for pattern in rule.patterns):
         raise reader.error("match", "semantics are those of one op: match one statement")
