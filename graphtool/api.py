@@ -1,0 +1,145 @@
+"""The Python door: the same as the commands, with objects in place of files. Floor 5."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from graphtool import pipeline
+from graphtool.diff import Diff
+from graphtool.diff import diff as _diff
+from graphtool.errors import FeedError, PromiseError, UsageError, quoted
+from graphtool.graph import Graph, check
+from graphtool.graph.opset import numpy_dtype
+from graphtool.parity.budget import Budget, broken
+from graphtool.parity.feed import Feed, draw
+from graphtool.parity.judge import Array
+from graphtool.parity.metrics import Figures
+from graphtool.parity.metrics import compare as _compare
+from graphtool.parity.runnable import runnable
+from graphtool.parity.session import Session
+from graphtool.rewrite import Catalog, parse_pipeline
+
+SORTED = "the nodes were not in topological order; they are now"
+
+
+def load(path: str | os.PathLike[str]) -> Graph:
+    """Read an ONNX model; its weights stay in the file. Raises ModelError (a GraphtoolError) with one clear line."""
+    return Graph.load(path)
+
+
+def run(
+    graph: Graph,
+    passes: str,
+    *,
+    params: Mapping[str, Mapping[str, object]] | None = None,
+    feed: Mapping[str, Array] | None = None,
+    seed: int = 0,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    budgets: Sequence[Budget] = (),
+    checked: bool = True,
+    keep_going: bool = False,
+    truth: bool = False,
+) -> pipeline.Run:
+    """Apply a pipeline such as ``"resize_nearest,prune_outputs:keep=Resize_317"`` to a copy of ``graph``.
+
+    ``params`` are values by pass and parameter. Each step is judged with onnxruntime on ``feed`` (input name to
+    array), or on one drawn with ``seed``, open dimensions from ``shapes``; ``checked=False`` judges nothing,
+    ``truth`` holds each ``close`` pass against double precision too. Returns
+    the run: ``.graph`` (``.save(path)``) and ``.steps``. Raises PromiseError for a broken promise unless
+    ``keep_going``, which rolls that step back, and for a whole that is over ``budgets``; GraphtoolError for whatever
+    does not fit.
+    """
+    if budgets and not checked:
+        raise UsageError("a budget cannot be held with checked=False")
+    catalog = Catalog()
+    stages = parse_pipeline(passes, catalog, params)
+    own = graph.copy()
+    moved = check(own)
+    given = None
+    if checked:
+        given = _given(own, feed) if feed is not None else draw(own, seed, shapes)
+    state = pipeline.begin(own, stages, catalog, given, budgets, truth)
+    if moved:
+        state.notes.insert(0, SORTED)
+    for step in pipeline.advance(state, catalog, keep_going):
+        if step.status == "broken" and not keep_going:
+            raise pipeline.promise_error(step, None)
+    reasons = over_budget(state, budgets)
+    if reasons:
+        raise PromiseError(f"the pipeline is over its budget: {reasons[0]}")
+    return state
+
+
+def over_budget(state: pipeline.Run, budgets: Sequence[Budget]) -> list[str]:
+    """Return why a finished pipeline, as a whole, does not hold ``budgets``; an empty list where it does.
+
+    Raises UsageError for a budget whose output or metric there is not, FeedError where nothing could be run.
+    """
+    if not budgets or state.judge is None:
+        return []
+    figures = {}
+    for name, after in state.judge.outputs().items():
+        before = state.judge.original.output(name) if state.judge.original is not None else None
+        if before is not None and before.shape == after.shape:
+            figures[name] = _compare(before, after)
+    return broken(budgets, figures)
+
+
+def _given(graph: Graph, feed: Mapping[str, Array]) -> Feed:
+    """Return the caller's arrays as a feed; raises FeedError where one is not of its input's type and shape."""
+    arrays = {}
+    for name, array in feed.items():
+        try:
+            arrays[name] = np.asarray(array)
+        except ValueError:
+            raise FeedError(f"what the feed has for input {quoted(name)} is no array") from None
+    for value in graph.inputs:
+        if value.name not in arrays:
+            raise FeedError(f"the feed has nothing for input {quoted(value.name)}, {value.type_text()}")
+        array = arrays[value.name]
+        sizes = value.shape if value.shape is not None else array.shape
+        fits = len(sizes) == array.ndim and all(
+            not isinstance(size, int) or size == has for size, has in zip(sizes, array.shape, strict=True)
+        )
+        wanted = numpy_dtype(value.dtype) if value.dtype else array.dtype
+        same = array.dtype == wanted or (wanted.hasobject and array.dtype.kind in "US")
+        if value.kind == "tensor" and not (fits and same):
+            has = f"{array.dtype.name}{list(array.shape)}"
+            raise FeedError(f"input {quoted(value.name)} is {value.type_text()}, not {has}")
+    return Feed(arrays, {"source": "given"})
+
+
+def diff(before: Graph, after: Graph) -> Diff:
+    """Return what changed between two graphs: ``.same``, ``.lines()``, ``.to_json()``."""
+    return _diff(before, after)
+
+
+def compare(
+    before: Graph,
+    after: Graph,
+    *,
+    feed: Mapping[str, Array] | None = None,
+    seed: int = 0,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> dict[str, Figures]:
+    """Run two graphs on one feed and return the figures of each output of ``after``, by name.
+
+    Outputs are paired by name; where no name is shared, by position. Inputs must have the same names. Raises UsageError
+    where nothing can be paired, FeedError or RunError where a graph cannot run.
+    """
+    meanings = Catalog().semantics()
+    a, b = runnable(before, meanings), runnable(after, meanings)
+    arrays = (_given(a, feed) if feed is not None else draw(a, seed, shapes)).arrays
+    was, now = Session(a).run(arrays), Session(b).run(arrays)
+    shared = [name for name in now if name in was]
+    pairs = {name: name for name in shared} if shared else dict(zip(now, was, strict=False))
+    if not shared and len(was) != len(now):
+        raise UsageError(f"no output has the same name, and {len(was)} outputs cannot be paired with {len(now)}")
+    for name, other in pairs.items():
+        if was[other].shape != now[name].shape:
+            shapes_text = f"{list(was[other].shape)} and {list(now[name].shape)}"
+            raise UsageError(f"output {quoted(name)} has two shapes, {shapes_text}")
+    return {name: _compare(was[other], now[name]) for name, other in pairs.items()}

@@ -1,0 +1,54 @@
+"""Options that commands share, and progress on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX model.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="N", help="Seed of the drawn feed.")]
+FeedFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--feed",
+        metavar="FILE",
+        help="Inputs from a .npz, .npy, .bin, a folder of them or an ONNX test_data_set; NAME=FILE for one input.",
+    ),
+]
+Shapes = Annotated[
+    list[str] | None, typer.Option("--shape", metavar="NAME:DIMS", help="An input's shape, such as x:1,3,224,224.")
+]
+Profile = Annotated[str | None, typer.Option(metavar="NAME", help="A profile, such as icnet_ascend310, or its .toml.")]
+Soc = Annotated[str | None, typer.Option(metavar="NAME", help="The device for ATC, in place of a profile.")]
+Batches = Annotated[str | None, typer.Option("--batch", metavar="N,N", help="Batches for ATC, such as 1,4,8,16.")]
+AtcOptions = Annotated[
+    list[str] | None, typer.Option("--atc", metavar="OPTION=VALUE", help="An ATC option; an empty value drops it.")
+]
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Show what is under way on stderr, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    from graphtool.errors import show
+
+    with Console(stderr=True).status("starting") as status:
+        yield lambda text: status.update(Text(show(text)))
+
+
+def dump(data: object) -> None:
+    """Print JSON on stdout."""
+    from graphtool.report.data import dumps
+
+    print(dumps(data))

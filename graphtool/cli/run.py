@@ -1,0 +1,137 @@
+"""``graphtool run`` and ``graphtool optimize``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from graphtool.cli.common import AtcOptions, Batches, FeedFiles, Json, Model, Profile, Seed, Shapes, Soc, dump, progress
+
+if TYPE_CHECKING:
+    from graphtool.job import Request
+
+Out = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: STEM.graphtool.onnx here.")]
+Min = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--min", metavar="METRIC=X", help="Least cosine, argmax_agreement or miou: cosine=0.99, or OUTPUT:cosine=0.99."
+    ),
+]
+Max = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--max", metavar="METRIC=X", help="Most max_abs, mean_abs or max_rel: max_abs=1e-3, or OUTPUT:max_abs=1e-3."
+    ),
+]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="PASS.PARAM=VALUE", help="A parameter of a pass.")]
+NoCheck = Annotated[bool, typer.Option("--no-check", help="Do not run the model: no promise is checked.")]
+KeepGoing = Annotated[bool, typer.Option("--keep-going", help="Roll a broken pass back and go on; still exit 1.")]
+
+
+def run(
+    model: Model,
+    passes: Annotated[
+        str | None,
+        typer.Option("--passes", "-p", metavar="NAME,NAME", help="Passes in order; parameters as NAME:PARAM=VALUE."),
+    ] = None,
+    output: Out = None,
+    set_: Settings = None,
+    profile: Profile = None,
+    soc: Soc = None,
+    batch: Batches = None,
+    shape: Shapes = None,
+    atc: AtcOptions = None,
+    seed: Seed = 0,
+    feed: FeedFiles = None,
+    min_: Min = None,
+    max_: Max = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would match, and where not, and why.")
+    ] = False,
+    keep_going: KeepGoing = False,
+    truth: Annotated[
+        bool, typer.Option("--truth", help="Hold close passes against double precision, match by match, always.")
+    ] = False,
+    require_match: Annotated[bool, typer.Option("--require-match", help="Exit 1 if a pass matches nothing.")] = False,
+    no_check: NoCheck = False,
+    json: Json = False,
+) -> None:
+    """Apply passes, check each with onnxruntime, write the result and the ATC command lines."""
+    from graphtool.atc.target import Target
+    from graphtool.job import Request
+
+    request = Request(
+        model, passes, tuple(set_ or ()), Target(profile, soc, batch, tuple(atc or ())), output, seed,
+        tuple(feed or ()), tuple(shape or ()), tuple(min_ or ()), tuple(max_ or ()), keep_going, not no_check,
+        require_match, truth,
+    )  # fmt: skip
+    if dry_run:
+        _dry_run(request, json)
+    else:
+        _run(request, json)
+
+
+def optimize(
+    model: Model,
+    output: Out = None,
+    seed: Seed = 0,
+    feed: FeedFiles = None,
+    shape: Shapes = None,
+    min_: Min = None,
+    max_: Max = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would match.")] = False,
+    no_check: NoCheck = False,
+    json: Json = False,
+) -> None:
+    """Make a model smaller without changing what it computes: the 'optimize' pass, no target."""
+    from graphtool.job import Request
+
+    request = Request(
+        model, "optimize", out=output, seed=seed, feed=tuple(feed or ()), shapes=tuple(shape or ()),
+        minima=tuple(min_ or ()), maxima=tuple(max_ or ()), checked=not no_check, atc=False,
+    )  # fmt: skip
+    if dry_run:
+        _dry_run(request, json)
+    else:
+        _run(request, json)
+
+
+def _dry_run(request: Request, json: bool) -> None:
+    from graphtool import pipeline
+    from graphtool.errors import PromiseError
+    from graphtool.job import prepare, sound
+    from graphtool.report.console import print_dry_run
+    from graphtool.report.data import step_data
+
+    with progress() as watch:
+        watch("matching")
+        graph, stages, catalog, _ = prepare(request)
+        sound(graph)
+        steps = pipeline.dry_run(graph, stages, catalog)
+    if json:
+        dump({"model": str(request.model), "dry_run": True, "steps": [step_data(step) for step in steps]})
+    else:
+        print_dry_run(steps)
+    unmatched = [step.name for step in steps if not step.matches]
+    if request.require_match and unmatched:
+        raise PromiseError(f"{unmatched[0]} matches nothing, and --require-match was given")
+
+
+def _run(request: Request, json: bool) -> None:
+    from graphtool import job
+    from graphtool.errors import PromiseError
+    from graphtool.report.console import print_result
+    from graphtool.report.data import result_data
+
+    with progress() as watch:
+        result = job.run(request, watch)
+    if json:
+        dump(result_data(result))
+    else:
+        print_result(result)
+    if result.fault:
+        sys.stdout.flush()
+        raise PromiseError(result.fault)

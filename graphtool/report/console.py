@@ -1,0 +1,260 @@
+"""Results as text. Names from a model only ever come here through ``show``, and never as rich markup."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from graphtool.atc.command import Command
+from graphtool.cases import Result as CaseResult
+from graphtool.diff import Diff, summary
+from graphtool.errors import show
+from graphtool.golden import Checked
+from graphtool.graph import Graph
+from graphtool.job import Result
+from graphtool.parity.metrics import Figures
+from graphtool.parity.verdict import Verdict
+from graphtool.pipeline import Step
+from graphtool.reproducer import broken_text
+from graphtool.rewrite import Pass
+
+_WHOLE = 1 << 20  # characters of a line: no limit
+_PIPED_WIDTH = 110  # columns where there is no terminal to ask
+_MOST = 6  # names on a line
+_STYLES = {"applied": "green", "broken": "bold red", "unmatched": "yellow", "unchecked": "yellow"}
+
+
+def console() -> Console:
+    """Return the console for results, on stdout."""
+    width = None if sys.stdout.isatty() else _PIPED_WIDTH
+    return Console(file=sys.stdout, highlight=False, emoji=False, markup=False, width=width)
+
+
+def line(text: str = "", style: str = "") -> None:
+    """Print one line that is not wrapped, so that it can be copied; nothing in it can be an escape sequence."""
+    console().print(Text(show(text, _WHOLE), style=style), soft_wrap=True)
+
+
+def figure_text(found: Figures) -> str:
+    """Return the figures of one output in a few words."""
+    if found.changed == 0:
+        return "equal"
+    words = [f"max {found.max_abs:.3g}", f"mean {found.mean_abs:.2g}", f"cos {_near_one(found.cosine)}"]
+    if found.argmax_agreement is not None:
+        words.append(f"argmax {_percent(found.argmax_agreement)}")
+    if found.miou is not None and found.argmax_agreement != 1:
+        words.append(f"mIoU {found.miou:.3f}")
+    return ", ".join(words)
+
+
+def _near_one(value: float) -> str:
+    return f"{value:.6f}" if value < 0.9999995 else "1-" + f"{max(1 - value, 0):.0e}" if value < 1 else "1"
+
+
+def _percent(share: float) -> str:
+    """Return a share in percent; 100 % only where nothing differs."""
+    if share == 1:
+        return "100 %"
+    return f"{min(100 * share, 99.9999):.{2 if share < 0.999 else 4}f} %"
+
+
+_RULES = {
+    "equal": "equal",
+    "cast": "equal after the cast",
+    "noise": "within noise",
+    "truth": "no further from the truth",
+    "measured": "measured",
+    "runs": "runs now",
+}
+
+
+def print_result(result: Result) -> None:
+    """Print a whole run: steps, changes, result, ATC lines."""
+    run = result.run
+    before, after = run.original, run.graph
+    feed = f"feed {run.feed.text()}" if run.feed else "not checked (--no-check)"
+    line(f"{show(result.request.model)}: {len(before.nodes)} nodes, opset {before.opset()}; {feed}", "bold")
+    for note in run.notes:
+        line(f"note: {note}", "yellow")
+    console().print(steps_table(run.steps))
+    for step in run.steps:
+        _print_step(step)
+    if result.path is not None:
+        for name, (was, now, total) in result.classes().items():
+            line(f"classes in output {show(name)}: {was} of {total} before, {now} after")
+    if run.feed is not None and "seed" in run.feed.recipe and any(s.verdict and s.verdict.figures for s in run.steps):
+        line("figures are those of this feed, drawn at random: they measure change, not accuracy", "dim")
+    if result.reproduce:
+        line(f"reproduce: {result.reproduce}")
+    if result.path is not None:
+        line(f"wrote {show(result.path)}: {len(before.nodes)} -> {len(after.nodes)} nodes", "bold")
+    else:
+        line("no model was written", "bold red")
+    print_commands(result.commands, result.atc_fault)
+    for hint in result.hints:
+        line(hint, "cyan")
+
+
+def steps_table(steps: Sequence[Step]) -> Table:
+    """Return the table of what each pass did."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("pass", "matches", "nodes", "promise", "verdict", "seconds"):
+        table.add_column(heading, justify="right" if heading in ("matches", "seconds") else "left")
+    for step in steps:
+        rule = step.verdict.rule if step.verdict is not None else ""
+        verdict = _RULES.get(rule, rule) if step.status == "applied" else step.status
+        table.add_row(
+            Text(show(step.name)),
+            str(len(step.matches)),
+            f"{step.nodes[0]} -> {step.nodes[1]}",
+            step.stage.spec.parity,
+            Text(verdict, style=_STYLES.get(step.status, "")),
+            f"{step.apply_seconds + step.judge_seconds:.2f}",
+        )
+    return table
+
+
+def _print_step(step: Step) -> None:
+    line(step.stage.text(), "bold")
+    if step.status == "unmatched":
+        line(f"  nothing to do: {step.reason}", "yellow")
+        return
+    line(f"  matched {names(match.where for match in step.matches)}")
+    if step.diff is not None:
+        line(f"  {summary(step.diff)}")
+        for text in step.diff.lines(_MOST)[1:]:
+            line(f"    {text}", "dim")
+    if step.verdict is not None:
+        _print_verdict(step.verdict)
+    if step.status == "broken":
+        line(f"  {broken_text(step)}; it is undone", "bold red")
+
+
+def _print_verdict(verdict: Verdict) -> None:
+    if verdict.figures:
+        line(f"  compared with {show(verdict.against)}:")
+    for name, found in verdict.figures.items():
+        allowed = f" (allowed {verdict.tolerance[name]:.3g})" if name in verdict.tolerance else ""
+        line(f"    {show(name)}: {figure_text(found)}{allowed}")
+    if verdict.step:
+        line("  compared with the step before:")
+        for name, found in verdict.step.items():
+            line(f"    {show(name)}: {figure_text(found)}")
+    if verdict.truths:
+        worst = max(verdict.truths, key=lambda truth: truth.after - truth.allowed)
+        line(
+            f"  in double precision: {sum(t.ok for t in verdict.truths)} of {len(verdict.truths)} matches hold; "
+            f"worst {show(worst.where)}: {worst.after:.3g} from the truth, {worst.before:.3g} before"
+        )
+    for note in verdict.notes:
+        line(f"  note: {note}", "yellow")
+
+
+def names(found: Iterable[str], most: int = _MOST) -> str:
+    """Return names in a list that is cut after a few."""
+    items = list(found)
+    head = ", ".join(show(item) for item in items[:most])
+    return head + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
+def print_commands(commands: Sequence[Command], fault: str = "") -> None:
+    """Print ATC command lines, each on one line, notes before them; a shell takes the whole as it is."""
+    if fault:
+        line(f"# no ATC command: {fault}", "yellow")
+    for note in dict.fromkeys(note for command in commands for note in command.notes):
+        line(f"# {show(note, 400)}", "yellow")
+    for command in commands:
+        print(command.text())
+
+
+def print_dry_run(steps: Sequence[Step]) -> None:
+    """Print what each pass would match, and the misses with their reasons."""
+    for step in steps:
+        matches, misses = len(step.matches), len(step.misses)
+        counts = f"{matches} match{'es' if matches != 1 else ''}, {misses} miss{'es' if misses != 1 else ''}"
+        line(f"{step.name}: {counts}", "bold")
+        for match in step.matches:
+            line(f"  + {show(match.where)}")
+        for miss in step.misses:
+            line(f"  - {show(miss.where)}: {show(miss.reason, 300)}", "dim")
+        if not step.matches:
+            line(f"  nothing to do: {show(step.reason, 300)}", "yellow")
+    line("nothing was written (--dry-run)")
+
+
+def print_diff(found: Diff) -> None:
+    """Print a difference."""
+    marks = {"+": "green", "-": "red", "~": "yellow"}
+    for text in found.lines():
+        line(text, marks.get(text.lstrip()[:1], ""))
+
+
+def print_inspection(graph: Graph, words: Mapping[str, str | None], counts: Mapping[str, int]) -> None:
+    """Print what a model is: interface, the word of each output for out_nodes, op counts."""
+    opsets = ", ".join(f"{show(entry.domain or 'ai.onnx')} {entry.version}" for entry in graph.proto.opset_import)
+    line(
+        f"{show(graph.path or 'model')}: {len(graph.nodes)} nodes, {len(graph.initializers)} weights; opset {opsets}",
+        "bold",
+    )
+    for what, values in (("input", graph.inputs), ("output", graph.outputs)):
+        for value in values:
+            word = words.get(value.name)
+            tail = f"  out_nodes {show(word)}" if what == "output" and word else ""
+            line(f"  {what} {show(value.name)}: {value.type_text()}{tail}")
+    line("ops: " + ", ".join(f"{show(op)} {count}" for op, count in counts.items()))
+
+
+def print_golden(found: Checked) -> None:
+    """Print how a check against a golden record went."""
+    for text in found.lines:
+        line(text)
+    for fault in found.faults:
+        for text in fault.split("\n"):  # a difference between graphs has several lines
+            line(text, "red")
+    line(f"golden {show(found.name)} {'holds' if found.ok else 'does not hold'}", "green" if found.ok else "bold red")
+
+
+def print_passes(specs: Sequence[Pass]) -> None:
+    """Print the catalogue."""
+    rows = [("pass", "promise", "summary"), *((spec.name, spec.parity, spec.summary) for spec in specs)]
+    first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
+    for name, parity, text in rows:
+        line(f"{name:<{first}}  {parity:<{second}}  {text}")
+
+
+def print_pass(spec: Pass) -> None:
+    """Print one pass: what, why, parameters, cases."""
+    line(f"{spec.name}: {spec.summary}", "bold")
+    for text in textwrap.wrap(spec.why, min(console().width, _PIPED_WIDTH)):
+        line(text)
+    needs = ", ".join(f"opset {sign}{bound}" for sign, bound in spec.requires.opset)
+    line(f"promise: {spec.parity}" + (f"; needs {needs}" if needs else ""))
+    if spec.exact_form:
+        line(f"the same job without changing numbers: {spec.exact_form}")
+    if spec.sequence:
+        line(f"sequence{' to a fixed point' if spec.fixpoint else ''}: {', '.join(spec.sequence)}")
+    for param in spec.params:
+        choices = f" ({', '.join(param.choices)})" if param.choices else ""
+        line(f"  --set {spec.name}.{param.name}=...  {param.type}, default {param.default!r}{choices}: {param.help}")
+    for case in spec.cases:
+        given = "".join(f", {name}={value!r}" for name, value in case.params.items())
+        line(f"case: {case.name} (opset {case.opset}{given})", "bold")
+        for what, text in (("before", case.before), ("after", case.after or "unchanged")):
+            head, *rest = textwrap.dedent(text).strip().splitlines()
+            line(f"  {what:<6} {head}")
+            for more in rest:
+                line(f"         {more}")
+
+
+def print_cases(results: Sequence[CaseResult]) -> None:
+    """Print the faults among case results, and a count."""
+    for result in results:
+        if result.fault:
+            line(f"FAILED {result.spec}: {show(result.case)}: {show(result.fault, 600)}", "red")
+    failed = sum(bool(result.fault) for result in results)
+    line(f"{len(results) - failed} passed, {failed} failed", "red" if failed else "green")

@@ -1,0 +1,142 @@
+"""Results as plain data for ``--json``; keys are part of the interface."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from graphtool.atc.command import Command
+from graphtool.cases import Result as CaseResult
+from graphtool.golden import Checked
+from graphtool.job import Result
+from graphtool.parity.metrics import Figures
+from graphtool.parity.verdict import Verdict
+from graphtool.pipeline import Step
+from graphtool.rewrite import Pass
+
+
+def dumps(data: object) -> str:
+    """Return JSON text; infinities and NaN, which JSON lacks, become strings.
+
+    It is ASCII: JSON lets bidirectional and 8-bit control characters stand as they are, and a terminal obeys them.
+    """
+    return json.dumps(_plain(data), indent=2, allow_nan=False)
+
+
+def _plain(data: object) -> object:
+    if isinstance(data, float) and not math.isfinite(data):
+        return str(data)
+    if isinstance(data, dict):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_plain(item) for item in data]
+    return data
+
+
+def figures_data(figures: Figures) -> dict[str, Any]:
+    """Return the figures of one output."""
+    return {
+        "max_abs": figures.max_abs,
+        "mean_abs": figures.mean_abs,
+        "max_rel": figures.max_rel,
+        "cosine": figures.cosine,
+        "argmax_agreement": figures.argmax_agreement,
+        "miou": figures.miou,
+        "worst_index": figures.worst_index,
+        "count": figures.count,
+        "changed": figures.changed,
+    }
+
+
+def verdict_data(verdict: Verdict) -> dict[str, Any]:
+    """Return what the judge said of one step."""
+    return {
+        "ok": verdict.ok,
+        "rule": verdict.rule,
+        "against": verdict.against,
+        "reason": verdict.reason,
+        "figures": {name: figures_data(found) for name, found in verdict.figures.items()},
+        "since_step_before": {name: figures_data(found) for name, found in verdict.step.items()},
+        "tolerance": dict(verdict.tolerance),
+        "truth": [
+            {"match": t.where, "before": t.before, "after": t.after, "allowed": t.allowed} for t in verdict.truths
+        ],
+        "notes": list(verdict.notes),
+    }
+
+
+def step_data(step: Step) -> dict[str, Any]:
+    """Return one step."""
+    return {
+        "pass": step.name,
+        "text": step.stage.text(),
+        "parity": step.stage.spec.parity,
+        "status": step.status,
+        "reason": step.reason,
+        "matches": [match.where for match in step.matches],
+        "misses": [{"where": miss.where, "reason": miss.reason} for miss in step.misses],
+        "nodes": list(step.nodes),
+        "seconds": {"apply": round(step.apply_seconds, 4), "judge": round(step.judge_seconds, 4)},
+        "diff": step.diff.to_json() if step.diff is not None else None,
+        "verdict": verdict_data(step.verdict) if step.verdict is not None else None,
+    }
+
+
+def command_data(command: Command) -> dict[str, Any]:
+    """Return one ATC command: the argument vector, and as one line for a shell."""
+    return {"batch": command.batch, "argv": list(command.words), "text": command.text(), "notes": list(command.notes)}
+
+
+def result_data(result: Result) -> dict[str, Any]:
+    """Return a whole run."""
+    run = result.run
+    return {
+        "model": str(result.request.model),
+        "result": str(result.path) if result.path else None,
+        "ok": not result.fault,
+        "fault": result.fault,
+        "feed": run.feed.recipe if run.feed else None,
+        "notes": run.notes,
+        "steps": [step_data(step) for step in run.steps],
+        "classes": {
+            name: {"before": before, "after": after, "of": total}
+            for name, (before, after, total) in result.classes().items()
+        },
+        "atc": [command_data(command) for command in result.commands],
+        "atc_fault": result.atc_fault,
+        "reproduce": result.reproduce,
+        "hints": result.hints,
+    }
+
+
+def pass_data(spec: Pass) -> dict[str, Any]:
+    """Return what a pass file says."""
+    return {
+        "name": spec.name,
+        "summary": spec.summary,
+        "why": spec.why,
+        "parity": spec.parity,
+        "interface": sorted(spec.interface),
+        "requires": [f"opset {sign}{bound}" for sign, bound in spec.requires.opset],
+        "exact_form": spec.exact_form,
+        "sequence": list(spec.sequence),
+        "params": [
+            {"name": p.name, "type": p.type, "default": p.default, "help": p.help, "choices": list(p.choices)}
+            for p in spec.params
+        ],
+        "cases": [
+            {"name": c.name, "opset": c.opset, "before": c.before, "after": c.after, "params": c.params}
+            for c in spec.cases
+        ],
+    }
+
+
+def golden_data(found: Checked) -> dict[str, Any]:
+    """Return how a check against a golden record went."""
+    return {"name": found.name, "ok": found.ok, "faults": list(found.faults), "lines": list(found.lines)}
+
+
+def case_data(result: CaseResult) -> dict[str, Any]:
+    """Return how one case went."""
+    return {"pass": result.spec, "case": result.case, "ok": not result.fault, "fault": result.fault}
