@@ -71,11 +71,6 @@ class Result:
     reproduce: str = ""
     hints: list[str] = field(default_factory=list)
 
-    @property
-    def broken(self) -> Step | None:
-        """Return the first step that broke its promise."""
-        return next((step for step in self.run.steps if step.status == "broken"), None)
-
     def classes(self) -> dict[str, tuple[int, int, int]]:
         """Return for each output that is a class map ``[N,C,H,W]`` how many classes occur before, after, and exist."""
         judge = self.run.judge
@@ -151,7 +146,7 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
     watch("loading")
     graph, stages, catalog, profile = prepare(request)
     moved = sound(graph)
-    _check_target(request, graph, out)
+    _check_target(request, graph, stages, out)
     budgets = budgets_of(request.minima, request.maxima) or list(profile.budgets)
     if budgets and not request.checked:
         raise UsageError("a budget cannot be held with --no-check")
@@ -236,9 +231,9 @@ def _write(result: Result, out: Path) -> None:
     result.path = out
 
 
-def _check_target(request: Request, graph: Graph, out: Path) -> None:
+def _check_target(request: Request, graph: Graph, stages: Sequence[Stage], out: Path) -> None:
     """Raise where the result cannot, or must not, be written to ``out``: before the work, not after it."""
-    if out.exists() and any(path.exists() and out.samefile(path) for path in _read(request, graph)):
+    if out.exists() and any(path.exists() and out.samefile(path) for path in _read(request, graph, stages)):
         raise UsageError(f"{quoted(out)} is an input of this run; graphtool does not overwrite it: give another -o")
     if request.out is None:
         written.refuse_foreign(out)
@@ -254,9 +249,11 @@ def _check_target(request: Request, graph: Graph, out: Path) -> None:
         raise ModelError(f"cannot write {quoted(out)}: {reason}")
 
 
-def _read(request: Request, graph: Graph) -> Iterator[Path]:
-    """Yield the files that a run reads: the model, its external data, the feed."""
+def _read(request: Request, graph: Graph, stages: Sequence[Stage]) -> Iterator[Path]:
+    """Yield the files that a run reads: the model, its external data, pass files, the profile, the feed."""
     yield request.model
+    yield from (stage.spec.path for stage in stages)
+    yield from (Path(word) for word in [request.target.profile] if word)
     if graph.weights.folder is not None:
         for tensor in all_tensors(graph.proto):
             if is_external(tensor):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from graphtool import pipeline
 from graphtool.cases import model_of
@@ -266,6 +267,20 @@ def test_an_input_cast_draws_on_values_that_the_type_can_hold() -> None:
 def test_indices_are_cast_by_value() -> None:
     text = "g (float[5,2] t, int64[3] i) => (float[3,2] y) { y = Gather(t, i) }"
     assert judged(model_of(text, 17), "inputs_int32").ok
+
+
+def test_a_cast_brings_the_default_domain_to_a_model_without_it() -> None:
+    """Models of scikit-learn import ai.onnx.ml alone; the release of their IR version says which opset fits."""
+    node = helper.make_node("Normalizer", ["x"], ["y"], domain="ai.onnx.ml", norm="L2")
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 3]) for name in "xy"]
+    proto = helper.make_model(
+        helper.make_graph([node], "g", infos[:1], infos[1:]),
+        opset_imports=[helper.make_opsetid("ai.onnx.ml", 1)],
+        ir_version=6,
+    )
+    state = judged(Graph(proto), "output_fp16")
+    assert state.ok, state.steps[0].reason
+    assert state.graph.opset() == 11
 
 
 def test_names_are_followed_through_a_pipeline() -> None:

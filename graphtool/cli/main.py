@@ -57,7 +57,6 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # a name must not be too much for an ASCII terminal
     try:
         app(prog_name="graphtool")  # also under python -m
-        sys.stdout.flush()
     except GraphtoolError as error:
         _end(str(error), error.exit_code)
     except SystemExit as stop:

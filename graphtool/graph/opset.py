@@ -14,6 +14,8 @@ COMMUTATIVE = frozenset("Add And BitwiseAnd BitwiseOr BitwiseXor Equal Max Mean 
 # ops that may give another result each time; never merged, folded or judged bit by bit
 RANDOM = frozenset("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split())
 
+_BEYOND = 10_000  # an opset newer than all there are
+
 AttrValue = int | float | bytes | str | list[int] | list[float] | list[bytes] | object
 
 
@@ -84,3 +86,21 @@ def make_attribute(op_type: str, domain: str, version: int | None, name: str, va
 def numpy_dtype(code: int) -> np.dtype[Any]:
     """Return the numpy type of an element type; bfloat16 and smaller ones come from ml_dtypes."""
     return np.dtype(helper.tensor_dtype_to_np_dtype(code))
+
+
+def import_domain(model: onnx.ModelProto, domain: str, op_type: str) -> None:
+    """Let ``model`` import the domain of an operator that a pass brings in, where it does not yet.
+
+    The default domain is imported at the newest opset of the ONNX release that the model's IR version belongs to
+    (``onnx.helper.VERSION_TABLE``): a newer one would ask for a newer onnxruntime than the model did.
+    """
+    same = ("", "ai.onnx") if domain in ("", "ai.onnx") else (domain,)
+    if any(entry.domain in same for entry in model.opset_import):
+        return
+    if domain in ("", "ai.onnx"):
+        fitting = [row[2] for row in helper.VERSION_TABLE if row[1] <= model.ir_version]
+        version = max(fitting, default=1)
+    else:
+        known = schema(op_type, domain, _BEYOND)
+        version = known.since_version if known else 1
+    model.opset_import.add(domain=domain, version=version)

@@ -12,6 +12,7 @@ from onnx import NodeProto, ValueInfoProto, helper
 from graphtool.errors import PassError, did_you_mean, quoted
 from graphtool.graph import Graph, dtype_code, dtype_name
 from graphtool.graph.fields import keep_only
+from graphtool.graph.opset import import_domain
 from graphtool.graph.sort import remove_unused
 from graphtool.graph.values import value_of
 from graphtool.rewrite.params import filled
@@ -55,6 +56,8 @@ class Boundary:
                 if same.name == info.name:
                     same.type.tensor_type.elem_type = target
             result.matches.append(Match(info.name, self.name))
+        if result.matches:
+            import_domain(graph.proto, "", "Cast")
         changed = {match.where for match in result.matches}
         keep_only(graph.header.value_info, lambda info: info.name not in changed)  # of the type they had
         graph.forget_shapes()

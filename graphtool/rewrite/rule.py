@@ -20,7 +20,6 @@ from graphtool.rewrite.pattern import FORWARD, Pattern
 from graphtool.rewrite.result import Applied, Match, Miss, label
 
 Params = Mapping[str, object]
-_NEWEST = 10_000  # an opset beyond all there are
 
 
 def most_matches(graph: Graph) -> int:
@@ -92,11 +91,9 @@ class _Sweep:
 
     def _import_domains(self) -> None:
         """Let the model import the domains of new operators that it does not know yet."""
-        model = self.graph.proto
         for node in self.rule.replacement.nodes:
-            if node.op_type != FORWARD and self.graph.opset(node.domain) is None:
-                known = ops.schema(node.op_type, node.domain, _NEWEST)
-                model.opset_import.add(domain=node.domain, version=known.since_version if known else 1)
+            if node.op_type != FORWARD:
+                ops.import_domain(self.graph.proto, node.domain, node.op_type)
 
     def _move_notes(self) -> None:
         """Let quantization annotations follow values that were forwarded, where the other name has none."""
