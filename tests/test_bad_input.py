@@ -286,6 +286,8 @@ WORDS: list[tuple[list[str], list[str]]] = [
     (["-p", "optimize", "-o", "sub/../net.onnx"], ["is an input of this run"]),
     (["-p", "optimize", "-o", "link.onnx"], ["'link.onnx' is an input of this run"]),
     (["-p", "optimize", "-o", "x.npy", "--feed", "x=x.npy"], ["'x.npy' is an input of this run"]),
+    (["-p", "./lie.toml", "-o", "lie.toml"], ["'lie.toml' is an input of this run"]),
+    (["-p", "optimize", "--profile", "own.toml", "-o", "own.toml"], ["'own.toml' is an input of this run"]),
     (["-p", "optimize", "-o", "empty"], ["cannot write 'empty': it is a folder"]),
     (["-p", "optimize", "-o", "gone/r.onnx"], ["cannot write 'gone/r.onnx': there is no folder 'gone'"]),
     (["-p", "optimize", "-o", "text.toml/r.onnx"], ["cannot write 'text.toml/r.onnx': there is no folder"]),
@@ -300,6 +302,8 @@ def net(cli: Cli) -> Cli:
     for folder in ("empty", "sub"):
         (cli.folder / folder).mkdir()
     cli.write("broken.toml", "[options]\nlgo = 'error'\n")
+    cli.write("lie.toml", LIE)
+    cli.write("own.toml", "extends = 'ascend310'\n")
     cli.write("bare.toml", "summary = 'no device'\n")
     cli.write("text.toml", "no toml")
     cli.write("short.bin", "short")

@@ -53,7 +53,7 @@ BROKEN = {
     "parity of a wrong type": ('summary = "s"\nwhy = "w"\nparity = ["exact"]\n' + RULE, "parity: must be a string"),
     "unknown interface": (
         TOP + 'interface = ["name"]\n' + RULE,
-        "interface: 'name' is not one of names, types, shapes, subset, cut, append",
+        "interface: 'name' is not one of names, types, subset, cut",
     ),
     "interface of a wrong type": (TOP + "interface = 3\n" + RULE, "interface: must be a list of strings"),
     "bad requires": (

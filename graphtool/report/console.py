@@ -146,7 +146,7 @@ def _print_verdict(verdict: Verdict) -> None:
         for name, found in verdict.step.items():
             line(f"    {show(name)}: {figure_text(found)}")
     if verdict.truths:
-        worst = max(verdict.truths, key=lambda truth: truth.after - truth.allowed)
+        worst = max(verdict.truths, key=lambda truth: truth.after / max(truth.allowed, 5e-324))
         line(
             f"  in double precision: {sum(t.ok for t in verdict.truths)} of {len(verdict.truths)} matches hold; "
             f"worst {show(worst.where)}: {worst.after:.3g} from the truth, {worst.before:.3g} before"
