@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from graphtool.diff import Diff, diff
-from graphtool.errors import GraphtoolError, PassError, PromiseError
+from graphtool.errors import GraphtoolError, PassError, PromiseError, show
 from graphtool.graph import Graph, Snapshot, check
 from graphtool.parity.budget import Budget
 from graphtool.parity.feed import Feed
 from graphtool.parity.interface import interface_fault
 from graphtool.parity.judge import Judge
 from graphtool.parity.metrics import Figures
-from graphtool.parity.runnable import checker_fault, runnable
+from graphtool.parity.runnable import checker_fault, runnable, stand_ins
 from graphtool.parity.verdict import Verdict
 from graphtool.rewrite import Catalog, Match, Miss, Outcome, Stage, apply_stage
 
@@ -94,7 +94,12 @@ def begin(
         state.judge = Judge(original, feed, catalog.semantics(), budgets, truth)
         if state.judge.fault is not None and not any(stage.spec.parity == "repair" for stage in stages):
             raise state.judge.fault
+        state.notes += [_lacking(item.op) for item in stand_ins(original, state.judge.meanings)]
     return state
+
+
+def _lacking(op: str) -> str:
+    return f"onnxruntime has no {show(op)}: it is judged by the meaning that a pass file declares; the result keeps it"
 
 
 def advance(state: Run, catalog: Catalog, keep_going: bool = False) -> Iterator[Step]:
@@ -126,6 +131,9 @@ def advance(state: Run, catalog: Catalog, keep_going: bool = False) -> Iterator[
 
 def _apply(graph: Graph, before: Graph, stage: Stage, catalog: Catalog) -> tuple[Step, Outcome]:
     started = time.perf_counter()
+    meanings = catalog.semantics()
+    if stand_ins(graph, meanings):  # behind an op that onnx does not know all shapes are unknown
+        graph.learn_shapes(runnable(graph, meanings))
     outcome = apply_stage(graph, stage, catalog)
     applied = outcome.applied
     status, reason = "applied", ""
@@ -165,6 +173,9 @@ def _judged(state: Run, before: Graph, stage: Stage, step: Step, outcome: Outcom
     started = time.perf_counter()
     verdict = state.judge.judge(stage.spec, outcome, before, state.graph.copy())
     seconds = time.perf_counter() - started
+    told = {item.op for item in stand_ins(before, state.judge.meanings)}
+    new = [item.op for item in stand_ins(state.graph, state.judge.meanings) if item.op not in told]
+    verdict = replace(verdict, notes=(*verdict.notes, *map(_lacking, new)))
     status = "applied" if verdict.ok else "broken"
     return replace(step, status=status, verdict=verdict, judge_seconds=seconds, reason=verdict.reason)
 

@@ -350,6 +350,9 @@ def test_words_that_do_not_fit(net: Cli, words: list[str], says: list[str]) -> N
         (["golden", "record", "g", "net.onnx", "--dir", "text.toml"], "cannot write"),
         (["zoo", "icnet", "gone/i.onnx"], "cannot write 'gone/i.onnx'"),
         (["zoo", "icnet", "empty"], "cannot write 'empty'"),
+        (["zoo", "icnet", "i.onnx", "--height", "5"], "height 5: too small"),
+        (["zoo", "icnet", "i.onnx", "--batch", "0"], "batch 0: must be 1 or more"),
+        (["zoo", "icnet", "i.onnx", "--pool", "max"], "unknown pool 'max'  (one of avg, adaptive, exact)"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -378,6 +381,28 @@ def test_usage_is_told_by_the_command_line_parser(net: Cli, words: list[str]) ->
     assert ended.code == 2
     assert ended.out == "" and "Usage: graphtool" in ended.err and "Error: " in ended.err
     assert net.listing() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["-o", "pipe"], "it is not a regular file"),
+        (["-o", "gone/r.onnx"], "there is no folder 'gone'"),
+        (["--shape", "x"], "'x' is not NAME:DIM"),
+        (["--min", "cosin=1"], "unknown metric"),
+        (["--batch", "a"], "--batch: 'a' is not"),
+        (["--atc", "lgo=1"], "unknown ATC option"),
+        (["--set", "optimize"], "expected PASS.PARAM=VALUE"),
+        (["-p", "remove_identity:x=1"], "has no parameter 'x'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_words_are_judged_before_the_model_is_run(net: Cli, words: list[str], says: str) -> None:
+    """The model cannot be run, which takes longest to find out: the words are read first."""
+    net.save("odd.onnx", "g (float[2] x) => (float[2] y) { y = Odd(x) }")
+    assert says in net.refused("run", "odd.onnx", "-p", "remove_identity", *words)
+    if "-o" not in words:
+        assert says in net.refused("run", "odd.onnx", "-p", "remove_identity", "--dry-run", *words)
 
 
 def test_a_pass_that_fails_half_way_leaves_nothing(net: Cli) -> None:

@@ -101,6 +101,51 @@ def test_a_broken_budget_is_reproduced(net: Cli) -> None:
     assert again.stderr == ended.err
 
 
+def shift(op: str, by: float, parity: str) -> str:
+    """A pass that puts an Add of a constant in place of an op."""
+    return (
+        f'summary = "s"\nwhy = "w"\nparity = "{parity}"\n[[rewrite]]\nmatch = "y = {op}(x)"\n'
+        f'let = {{ c = "like({by}, x)" }}\nreplace = "y = Add(x, c)"\n'
+    )
+
+
+def reproduced(net: Cli, *words: str) -> tuple[str, str]:
+    """Run words that break a promise, then the command that is printed; return what both say on stderr."""
+    ended = net("run", "m.onnx", *words)
+    assert ended.code == 1, ended
+    command = ended.out.partition("reproduce: ")[2].splitlines()[0]
+    again = child(["bash", "-c", command], net.folder)
+    assert again.returncode == 1, again
+    return ended.err, again.stderr
+
+
+@pytest.mark.parametrize(
+    ("parity", "by", "budget"), [("lossy", 0.6, ("--max", "max_abs=1")), ("close", 4e-6, ())], ids=["lossy", "close"]
+)
+def test_what_adds_up_is_reproduced_from_where_it_is_measured(
+    net: Cli, parity: str, by: float, budget: tuple[str, ...]
+) -> None:
+    """Each pass alone is within its bound, the two together are not: lossy since the original, close in a segment."""
+    net.save("m.onnx", "g (float[4] x) => (float[4] y) { a = Sigmoid(x) i = Identity(a) d = Dropout(i) y = Relu(d) }")
+    net.write("one.toml", shift("Identity", by, parity))
+    net.write("two.toml", shift("Relu", by, parity))
+    net.write("none.toml", LIE.replace("Relu", "Dropout").replace("Abs(x)", "x"))  # exact, and keeps it
+    for alone in ("./one.toml", "./two.toml"):
+        assert net("run", "m.onnx", "-p", alone, "-o", "r.onnx", *budget).code == 0, alone
+    said, again = reproduced(net, "-p", "./one.toml,./none.toml,./two.toml", *budget)
+    assert said == again and said.startswith("graphtool: two ")
+
+
+@pytest.mark.parametrize("name", ["-dash.onnx", "a=b.onnx", "it's $HOME; x.onnx", "bell\x07.onnx", "größe.onnx"])
+def test_whatever_the_model_is_called(net: Cli, name: str) -> None:
+    net.write("lie.toml", LIE)
+    net.save(name, "g (float[4] a) => (float[4] y) { y = Relu(a) }")
+    ended = net("run", f"./{name}", "-p", "./lie.toml")
+    command = ended.out.partition("reproduce: ")[2].splitlines()[0]
+    again = child(["bash", "-c", command], net.folder)
+    assert (ended.code, again.returncode) == (1, 1) and again.stderr == ended.err
+
+
 def test_a_structural_fault_is_reproduced_without_a_run(net: Cli) -> None:
     """The pass makes an op that there is not; --no-check leaves only the checks of the graph."""
     net.write("odd.toml", LIE.replace("Abs(x)", "Odd(x)"))

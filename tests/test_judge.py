@@ -239,6 +239,22 @@ def test_a_custom_op_is_judged_by_its_declared_meaning() -> None:
     assert kept.ok and "AdaptiveAvgPool2d" in {node.op_type for node in kept.graph.nodes}, "the result keeps the op"
 
 
+def test_shapes_are_known_behind_a_custom_op() -> None:
+    text = """g (float[1,3,8,6] x) => (float[1,3,6,4] y) <float[4] s = {1,1,2,2}> {
+      a = AdaptiveAvgPool2d<output_size=[3,2]>(x) y = Resize<mode="linear">(a, , s) }"""
+    state = judged(model_of(text, 17), "resize_linear_to_matmul")
+    assert [len(step.matches) for step in state.steps] == [1]
+    assert any("onnxruntime has no AdaptiveAvgPool2d" in note for note in state.notes)
+
+
+def test_a_pass_that_brings_in_a_custom_op_says_so() -> None:
+    text = """g (float[1,3,8,6] x) => (float[1,3,3,2] y) <int64[2] n = {3,2}> {
+      y = org.pytorch.aten.ATen<operator="adaptive_avg_pool2d">(x, n) }"""
+    state = judged(model_of(text, 17), "adaptive_pool_to_ascend")
+    verdict = state.steps[0].verdict
+    assert verdict is not None and any("AdaptiveAvgPool2d" in note for note in verdict.notes)
+
+
 def test_adaptive_pooling_means_what_pytorch_defines() -> None:
     graph = model_of("g (float[1,2,7,5] x) => (float[1,2,3,2] y) { y = AdaptiveAvgPool2d<output_size=[3,2]>(x) }", 11)
     feed = draw(graph)

@@ -159,6 +159,10 @@ class Graph:
             self._values = infer(self)
         return self._values.get(name)
 
+    def learn_shapes(self, other: Graph) -> None:
+        """Take over what is known of values in ``other``, the same graph with some operators written out."""
+        self._values = infer(self) | infer(other)
+
     def forget_shapes(self) -> None:
         """Infer shapes anew at the next question."""
         self._values = None

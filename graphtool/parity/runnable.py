@@ -16,13 +16,18 @@ from graphtool.rewrite.passfile import Semantics
 Meanings = Mapping[tuple[str, str], Semantics]
 
 
-def runnable(graph: Graph, meanings: Meanings) -> Graph:
-    """Return ``graph``, or where it has ops with declared semantics a copy in which those are written out."""
-    wanted = [
+def stand_ins(graph: Graph, meanings: Meanings) -> list[Semantics]:
+    """Return the declared semantics of ops in ``graph`` that onnxruntime lacks."""
+    return [
         meaning
         for (op, domain), meaning in sorted(meanings.items())
         if graph.index.slots_of_type(op) and ops.schema(op, domain, graph.opset(domain)) is None
     ]
+
+
+def runnable(graph: Graph, meanings: Meanings) -> Graph:
+    """Return ``graph``, or where it has ops with declared semantics a copy in which those are written out."""
+    wanted = stand_ins(graph, meanings)
     if not wanted:
         return graph
     own = graph.copy()

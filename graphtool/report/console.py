@@ -125,6 +125,9 @@ def _print_step(step: Step) -> None:
         line(f"  nothing to do: {step.reason}", "yellow")
         return
     line(f"  matched {names(match.where for match in step.matches)}")
+    if step.misses:
+        more = f" and {len(step.misses) - 1} more (--dry-run lists them)" if len(step.misses) > 1 else ""
+        line(f"  not matched: {show(step.misses[0].where)}: {show(step.misses[0].reason, 200)}{more}", "dim")
     if step.diff is not None:
         line(f"  {summary(step.diff)}")
         for text in step.diff.lines(_MOST)[1:]:
