@@ -53,12 +53,6 @@ def test_a_target_that_is_no_file_stays(target: str, tmp_path: Path) -> None:
     assert [(p.name, p.stat().st_ino) for p in sorted(tmp_path.iterdir())] == before
 
 
-def test_a_device_is_not_replaced() -> None:
-    with pytest.raises(ModelError, match="'/dev/null': it is not a regular file"):
-        graph_of(TEXT).save("/dev/null")
-    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
-
-
 @pytest.mark.parametrize(
     ("raised", "expected", "message"),
     [

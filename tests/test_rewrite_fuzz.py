@@ -140,7 +140,7 @@ def test_mutated_trees(data: st.DataObject) -> None:
         node, key = places[data.draw(st.integers(0, len(places) - 1))]
         match data.draw(st.sampled_from(["replace", "delete", "move", "other"])):
             case "replace":
-                node[key] = data.draw(VALUES)
+                node[key] = copy.deepcopy(data.draw(VALUES))  # a later mutation may change it
             case "delete":
                 del node[key]
             case "move":
