@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import onnx
 from onnx import GraphProto, helper, numpy_helper
 
 from graphtool import pipeline, seeded
-from graphtool.errors import GraphtoolError, quoted
+from graphtool.errors import GraphtoolError, PassError, quoted
 from graphtool.graph import Graph, dtype_name
 from graphtool.graph.text import attribute_text, parse_graph
 from graphtool.parity.feed import draw
@@ -24,6 +25,9 @@ from graphtool.rewrite.params import resolve
 from graphtool.rewrite.rule import Rule
 
 _IR = {11: 6, 13: 7, 17: 8, 19: 9, 21: 10}  # the IR version of the ONNX release that brought an opset
+
+
+_MOST = 1 << 24  # elements of a weight in a case
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ def model_of(text: str, opset: int) -> Graph:
 
 def _weight(info: onnx.ValueInfoProto) -> onnx.TensorProto:
     dims = [dim.dim_value for dim in info.type.tensor_type.shape.dim]
+    if info.type.tensor_type.elem_type == 0 or math.prod(dims) > _MOST:
+        raise PassError(f"weight {quoted(info.name)} needs an element type and at most {_MOST} elements")
     kind = helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
     seed = seeded.key("case", info.name)
     array = seeded.bell(seed, dims) if np.dtype(kind).kind in "fV" else seeded.integers(seed, dims, 0, 8)

@@ -153,7 +153,7 @@ def _why_unmatched(misses: Sequence[Miss]) -> str:
         return "the model has no node that it is for"
     reasons = {miss.reason for miss in misses}
     more = f" (and {len(misses) - 1} more)" if len(misses) > 1 else ""
-    return f"{misses[0].where}: {misses[0].reason}" + ("" if len(reasons) == 1 and len(misses) == 1 else more)
+    return f"{show(misses[0].where)}: {misses[0].reason}" + ("" if len(reasons) == 1 and len(misses) == 1 else more)
 
 
 def _structural_fault(before: Graph, after: Graph, stage: Stage, outcome: Outcome) -> str | None:

@@ -78,7 +78,7 @@ def make_attribute(op_type: str, domain: str, version: int | None, name: str, va
         value = [float(item) for item in value]
     try:
         return helper.make_attribute(name, value, attr_type=kind)
-    except (TypeError, ValueError):
+    except (AssertionError, TypeError, ValueError):
         wanted = AttributeProto.AttributeType.Name(kind).lower()
         raise ValueError(f"attribute '{name}' of {op_type} takes {wanted}, not {value!r}") from None
 

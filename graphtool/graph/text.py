@@ -113,5 +113,5 @@ def _parse(text: str, parse: Callable[[str], _T]) -> _T:
     except parser.ParseError as error:
         lines = str(error).replace("\\n", "\n").splitlines()
         raise PassError(f"not ONNX text: {show(lines[-1].rstrip(chr(39)))}") from None
-    except (RuntimeError, ValueError) as error:
+    except (IndexError, RuntimeError, ValueError) as error:  # IndexError: a number too large for C++
         raise PassError(f"not ONNX text: {show(error)}") from None
