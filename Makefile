@@ -3,15 +3,22 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(CURDIR)/$(VENV)/bin
 JOBS   ?= 2
+FUZZ   ?= 100000
+CORPUS ?= ../shared/corpus
+SOAK   ?= 2000
 
-.PHONY: demo test lint format golden picture clean
+.PHONY: demo test lint format golden corpus picture docs fuzz soak clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo     set up, build ICNet (1x3x1024x2048) and run the main job on it"
 	@echo "make test     set up; lint, types, tests"
 	@echo "make format   format the code"
+	@echo "make docs     write docs/passes and docs/pass.schema.json anew, after a change of a pass file"
+	@echo "make fuzz     read and apply FUZZ=$(FUZZ) mutated pass files in children with limits"
+	@echo "make soak     SOAK=$(SOAK) random subsets and orders of the passes on random graphs, and all pairs on some"
 	@echo "make golden   record golden/ anew, after a change that was meant"
+	@echo "make corpus   optimize every model of CORPUS=$(CORPUS) and judge each result"
 	@echo "make picture  make docs/demo.svg from a real run"
 
 $(VENV)/.ready: pyproject.toml
@@ -37,8 +44,21 @@ format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.ready
+	$(BIN)/graphtool passes docs
+	$(BIN)/graphtool passes schema -o docs/pass.schema.json
+
+fuzz: $(VENV)/.ready
+	$(BIN)/python tests/fuzzing.py --jobs $(JOBS) $(FUZZ)
+
+soak: $(VENV)/.ready
+	GRAPHTOOL_SOAK=$(SOAK) $(BIN)/pytest -n $(JOBS) --dist load tests/test_passes_random.py
+
 golden: $(VENV)/.ready
 	$(BIN)/python golden/record.py
+
+corpus: $(VENV)/.ready
+	$(BIN)/python benchmarks/corpus.py --jobs $(JOBS) $(CORPUS)
 
 picture: $(VENV)/.ready
 	$(BIN)/python docs/make_picture.py

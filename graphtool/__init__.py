@@ -15,9 +15,10 @@ from graphtool.errors import GraphtoolError
 if TYPE_CHECKING:
     from graphtool.api import compare, diff, load, run
     from graphtool.graph import Graph
+    from graphtool.rewrite.surgeon import surgeon_pass
 
 __version__ = "0.1.0"
-__all__ = ["Graph", "GraphtoolError", "__version__", "compare", "diff", "load", "run"]
+__all__ = ["Graph", "GraphtoolError", "__version__", "compare", "diff", "load", "run", "surgeon_pass"]
 
 _HOMES = {
     "Graph": "graphtool.graph",
@@ -25,6 +26,7 @@ _HOMES = {
     "diff": "graphtool.api",
     "load": "graphtool.api",
     "run": "graphtool.api",
+    "surgeon_pass": "graphtool.rewrite.surgeon",
 }
 
 

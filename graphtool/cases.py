@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,16 @@ from onnx import GraphProto, helper, numpy_helper
 
 from graphtool import pipeline, seeded
 from graphtool.errors import GraphtoolError, PassError, quoted
-from graphtool.graph import Graph, dtype_name
-from graphtool.graph.text import attribute_text, parse_graph
+from graphtool.graph import Graph, check, dtype_name
+from graphtool.graph.stripped import strip
+from graphtool.graph.text import attribute_text, parse_case
 from graphtool.parity.feed import draw
-from graphtool.rewrite import Case, Catalog, Pass, Stage
+from graphtool.rewrite import Case, Catalog, Match, Pass, Stage
 from graphtool.rewrite.bodies import Body
+from graphtool.rewrite.catalog import Entry
 from graphtool.rewrite.edit import Edit
 from graphtool.rewrite.params import resolve
+from graphtool.rewrite.region import Region
 from graphtool.rewrite.rule import Rule
 
 _IR = {11: 6, 13: 7, 17: 8, 19: 9, 21: 10}  # the IR version of the ONNX release that brought an opset
@@ -40,14 +44,24 @@ class Result:
     checked: str
 
 
+Before = Callable[[str], None]
+
+
+def _nothing(_: str) -> None:
+    pass
+
+
 def model_of(text: str, opset: int) -> Graph:
     """Return the graph of a case. A declared value that nothing makes becomes a seeded random weight.
 
     >>> model_of("g (float[2] x) => (float[2] y) <float[2] w> { y = Add(x, w) }", 17).constant("w").shape
     (2,)
     """
-    graph = parse_graph(text)
+    graph, functions = parse_case(text)
     made = {name for node in graph.node for name in node.output} | {info.name for info in graph.input}
+    large = next((info.name for info in graph.input if _size(info) > _MOST), None)
+    if large is not None:
+        raise PassError(f"input {quoted(large)} of a case has at most {_MOST} elements")
     known = {tensor.name for tensor in graph.initializer}
     for info in graph.value_info:
         if info.name not in made and info.name not in known:
@@ -58,17 +72,29 @@ def model_of(text: str, opset: int) -> Graph:
     domains = {"": opset} | {node.domain: 1 for node in graph.node if node.domain not in ("", "ai.onnx")}
     imports = [helper.make_opsetid(domain, version) for domain, version in domains.items()]
     ir = next((ir for first, ir in sorted(_IR.items(), reverse=True) if opset >= first), 5)
-    return Graph(helper.make_model(graph, opset_imports=imports, ir_version=ir))
+    return Graph(helper.make_model(graph, opset_imports=imports, ir_version=ir, functions=functions))
 
 
 def _weight(info: onnx.ValueInfoProto) -> onnx.TensorProto:
-    dims = [dim.dim_value for dim in info.type.tensor_type.shape.dim]
-    if info.type.tensor_type.elem_type == 0 or math.prod(dims) > _MOST:
+    kind = info.type.tensor_type
+    if not kind.elem_type or _size(info) > _MOST:
         raise PassError(f"weight {quoted(info.name)} needs an element type and at most {_MOST} elements")
-    kind = helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
+    if not all(dim.HasField("dim_value") for dim in kind.shape.dim):
+        raise PassError(f"weight {quoted(info.name)} of a case needs numbers as its shape")
+    dims = [dim.dim_value for dim in kind.shape.dim]
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
     seed = seeded.key("case", info.name)
-    array = seeded.bell(seed, dims) if np.dtype(kind).kind in "fV" else seeded.integers(seed, dims, 0, 8)
-    return numpy_helper.from_array(array.astype(kind), info.name)
+    array = seeded.bell(seed, dims) if dtype.kind in "fV" else seeded.integers(seed, dims, 0, 8)
+    if dtype.hasobject:
+        array = array.astype(str)
+    return numpy_helper.from_array(array.astype(dtype), info.name)
+
+
+def _size(info: onnx.ValueInfoProto) -> int:
+    """Return how many elements a declared tensor has, open dimensions aside; more than fits for a negative extent."""
+    dims = [dim.dim_value for dim in info.type.tensor_type.shape.dim if dim.HasField("dim_value")]
+    # with a zero among them the others still must be possible
+    return _MOST + 1 if any(not 0 <= extent <= _MOST for extent in dims) else math.prod(dims)
 
 
 def run_case(spec: Pass, case: Case, catalog: Catalog) -> Result:
@@ -81,6 +107,28 @@ def run_case(spec: Pass, case: Case, catalog: Catalog) -> Result:
 
 def _verdict(spec: Pass, case: Case, catalog: Catalog) -> tuple[str, str]:
     graph = model_of(case.before, case.opset)
+    check(graph)  # before inputs are drawn for it
+    if not case.stored:
+        return _verdict_on(graph, spec, case, catalog)
+    with tempfile.TemporaryDirectory(prefix="graphtool-") as folder:
+        return _verdict_on(_stored(graph, case.stored, Path(folder)), spec, case, catalog)
+
+
+def _stored(graph: Graph, how: str, folder: Path) -> Graph:
+    """Return the graph as it is loaded again, with its weights where the case says."""
+    path = folder / "case.onnx"
+    graph.outside = 1 if how == "external" else None
+    graph.save(path)
+    loaded = Graph.load(path)
+    if how != "stripped":
+        return loaded
+    for tensor in loaded.header.initializer:
+        strip(tensor, loaded.weights)
+    loaded.save(folder / "stripped.onnx")
+    return Graph.load(folder / "stripped.onnx")
+
+
+def _verdict_on(graph: Graph, spec: Pass, case: Case, catalog: Catalog) -> tuple[str, str]:
     stage = Stage(spec, resolve(spec.params, case.params, spec.name), spec.name)
     untouched = graph.copy()
     feed = None if case.after is None else draw(graph)
@@ -102,11 +150,20 @@ def _verdict(spec: Pass, case: Case, catalog: Catalog) -> tuple[str, str]:
     found = difference(graph, expected)
     if found:
         return found, ""
-    # new names are asked for by parameter: the old ones are not there a second time
-    again = () if "names" in spec.interface else pipeline.dry_run(graph, [stage], catalog)[0].matches
+    again = _again(graph, stage, catalog)
     if again:
         return f"it matches its own result: {again[0].where}", ""
     return "", step.verdict.rule if step.verdict else "structure"
+
+
+def _again(graph: Graph, stage: Stage, catalog: Catalog) -> tuple[Match, ...]:
+    """Return what a pass matches in its own result."""
+    if "names" in stage.spec.interface:  # names change places, and back
+        return ()
+    try:
+        return pipeline.dry_run(graph, [stage], catalog)[0].matches
+    except PassError:  # what a parameter names is not there a second time
+        return ()
 
 
 def difference(found: Graph, expected: Graph) -> str:
@@ -147,34 +204,60 @@ def _shape_of(graph: Graph) -> list[str]:
     return lines + sorted(f"{count} weights {kind}" for kind, count in weights.items())
 
 
-def run_cases(catalog: Catalog, names: list[str] | None = None) -> Iterator[Result]:
+def run_cases(catalog: Catalog, names: list[str] | None = None, before: Before = _nothing) -> Iterator[Result]:
     """Run every case of the named passes (all by default); a pass without negative or positive cases is a fault."""
     for name in names or catalog.names:
         spec = catalog.get(name)
         if not any(case.after is None for case in spec.cases):
-            yield Result(name, "-", "no negative case: show a graph that it leaves unchanged", "")
+            yield Result(spec.name, "-", "no negative case: show a graph that it leaves unchanged", "")
         if not any(case.after is not None for case in spec.cases):
-            yield Result(name, "-", "no positive case: show what it does", "")
+            yield Result(spec.name, "-", "no positive case: show what it does", "")
         for case in spec.cases:
+            before(case.name)
             yield run_case(spec, case, catalog)
 
 
-def undertested(catalog: Catalog, name: str) -> Iterator[Result]:
+def run_entry(catalog: Catalog, entry: Entry, strict: bool = False, before: Before = _nothing) -> Iterator[Result]:
+    """Run every case of a pass file, with ``strict`` also :func:`undertested`; a file that is broken is a fault.
+
+    ``before`` is told each case before it is run.
+    """
+    try:
+        yield from run_cases(catalog, [entry.word], before)
+        if strict:
+            yield from undertested(catalog, entry.word, before)
+    except PassError as error:
+        yield Result(entry.name, "-", str(error), "")
+
+
+def undertested(catalog: Catalog, name: str, before: Before = _nothing) -> Iterator[Result]:
     """Yield the conditions of a pass that no case needs: with one dropped, every case still holds (``--strict``)."""
     spec = catalog.get(name)
     for place, weaker in _weakened(spec):
-        if all(not run_case(weaker, case, catalog).fault for case in spec.cases):
-            yield Result(name, place, "no case fails without this condition", "")
+        if all(not _told(weaker, case, catalog, before).fault for case in spec.cases):
+            yield Result(spec.name, place, "no case fails without this condition", "")
+
+
+def _told(spec: Pass, case: Case, catalog: Catalog, before: Before) -> Result:
+    before(case.name)
+    return run_case(spec, case, catalog)
 
 
 def _weakened(spec: Pass) -> Iterator[tuple[str, Pass]]:
     for number, body in enumerate(spec.bodies):
-        if isinstance(body.run, (Rule, Edit)):
-            for place, where in enumerate(body.run.wheres):
-                fewer = tuple(w for k, w in enumerate(body.run.wheres) if k != place)
-                run = dataclasses.replace(body.run, wheres=fewer)
-                bodies = (*spec.bodies[:number], Body(body.requires, run), *spec.bodies[number + 1 :])
-                yield f"{body.run.name}.where[{place}] {where.text}", dataclasses.replace(spec, bodies=bodies)
+        for place, run in _weaker(body.run):
+            bodies = (*spec.bodies[:number], Body(body.requires, run), *spec.bodies[number + 1 :])
+            yield place, dataclasses.replace(spec, bodies=bodies)
+
+
+def _weaker(run: object) -> Iterator[tuple[str, Rule | Edit | Region]]:
+    """Yield a body with one condition dropped, and where that condition stands in the file."""
+    if isinstance(run, Region):
+        yield from run.weaker()
+    elif isinstance(run, (Rule, Edit)):
+        for place, where in enumerate(run.wheres):
+            fewer = run.wheres[:place] + run.wheres[place + 1 :]
+            yield f"{run.name}.where[{place}] {where.text}", dataclasses.replace(run, wheres=fewer)
 
 
 def catalog_of(folder: Path) -> Catalog:
@@ -186,4 +269,4 @@ def catalog_of(folder: Path) -> Catalog:
     return own
 
 
-__all__ = ["Result", "catalog_of", "difference", "model_of", "run_case", "run_cases", "undertested"]
+__all__ = ["Result", "catalog_of", "difference", "model_of", "run_case", "run_cases", "run_entry", "undertested"]

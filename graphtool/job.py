@@ -19,6 +19,7 @@ from graphtool.atc.target import Target, shapes_of
 from graphtool.errors import GraphtoolError, ModelError, UsageError, quoted, show
 from graphtool.graph import Graph, check
 from graphtool.graph.bodies import all_tensors
+from graphtool.graph.stripped import file_of, is_stripped
 from graphtool.graph.weights import external_place, is_external
 from graphtool.parity.budget import Budget, parse_budget
 from graphtool.parity.feed import Feed, draw
@@ -256,7 +257,9 @@ def _read(request: Request, graph: Graph, stages: Sequence[Stage]) -> Iterator[P
     yield from (Path(word) for word in [request.target.profile] if word)
     if graph.weights.folder is not None:
         for tensor in all_tensors(graph.proto):
-            if is_external(tensor):
+            if is_stripped(tensor):  # its file may be elsewhere
+                yield graph.weights.folder / Path(file_of(tensor)).name
+            elif is_external(tensor):
                 yield external_place(tensor, graph.weights.folder).path
     for word in request.feed:
         yield from (Path(word), Path(word.rpartition("=")[2]))

@@ -22,6 +22,20 @@ from graphtool.parity.verdict import Verdict
 from graphtool.rewrite import Catalog, Match, Miss, Outcome, Stage, apply_stage
 
 
+class Changes:
+    """What a stage changed, compared when somebody asks: on a large graph that costs more than most passes."""
+
+    def __init__(self, before: Graph, after: Graph) -> None:
+        self._graphs = before, after
+        self._found: Diff | None = None
+
+    def diff(self) -> Diff:
+        """Return the difference between the graphs before and after."""
+        if self._found is None:
+            self._found = diff(*self._graphs)
+        return self._found
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One stage as it went.
@@ -37,9 +51,14 @@ class Step:
     nodes: tuple[int, int]
     apply_seconds: float
     judge_seconds: float
-    diff: Diff | None = None
+    changes: Changes | None = None
     verdict: Verdict | None = None
     reason: str = ""
+
+    @property
+    def diff(self) -> Diff | None:
+        """Return what changed; None where nothing matched."""
+        return None if self.changes is None else self.changes.diff()
 
     @property
     def name(self) -> str:
@@ -105,18 +124,20 @@ def _lacking(op: str) -> str:
 def advance(state: Run, catalog: Catalog, keep_going: bool = False) -> Iterator[Step]:
     """Apply the stages one by one and yield each step; stops after a broken one unless ``keep_going``."""
     meanings = catalog.semantics()
-    before_fault = checker_fault(runnable(state.original, meanings))
+    before_fault = checker_fault(runnable(state.original, meanings)) if state.judge is not None else None
     if before_fault:
         state.notes.append(f"onnx.checker refuses the model as it came: {before_fault}")
     for number, stage in enumerate(state.stages):
         before = state.graph.copy()
         state.latest = (before.snapshot(), number)
         state.segment = state.segment or state.latest
-        step, outcome = _apply(state.graph, before, stage, catalog)
+        step, outcome = _apply(state.graph, before, stage, catalog, record=state.judge is not None)
         if step.status == "applied":
             fault = _structural_fault(before, state.graph, stage, outcome)
             if fault is None and before_fault is None:
                 fault = checker_fault(runnable(state.graph, meanings))
+                if fault is not None and state.judge is None and checker_fault(runnable(before, meanings)):
+                    fault = None  # it refuses what the pass was given, too
             step = _judged(state, before, stage, step, outcome, fault)
             before_fault = before_fault if stage.spec.parity != "repair" else checker_fault(state.graph)
         if step.status == "broken":
@@ -129,19 +150,19 @@ def advance(state: Run, catalog: Catalog, keep_going: bool = False) -> Iterator[
             return
 
 
-def _apply(graph: Graph, before: Graph, stage: Stage, catalog: Catalog) -> tuple[Step, Outcome]:
+def _apply(graph: Graph, before: Graph, stage: Stage, catalog: Catalog, record: bool = False) -> tuple[Step, Outcome]:
     started = time.perf_counter()
     meanings = catalog.semantics()
     if stand_ins(graph, meanings):  # behind an op that onnx does not know all shapes are unknown
         graph.learn_shapes(runnable(graph, meanings))
-    outcome = apply_stage(graph, stage, catalog)
+    outcome = apply_stage(graph, stage, catalog, record)
     applied = outcome.applied
     status, reason = "applied", ""
     if not applied.matches:
         status, reason = "unmatched", outcome.unmet or _why_unmatched(applied.misses)
     seconds = time.perf_counter() - started
     nodes = (len(before.nodes), len(graph.nodes))
-    changed = diff(before, graph) if applied.matches else None
+    changed = Changes(before, graph.copy()) if applied.matches else None
     step = Step(
         stage, status, tuple(applied.matches), tuple(applied.misses), nodes, seconds, 0.0, changed, None, reason
     )

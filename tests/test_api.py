@@ -187,7 +187,8 @@ def test_load_takes_any_path(net: graphtool.Graph) -> None:
 
 
 def test_what_the_package_shows() -> None:
-    assert {"load", "run", "diff", "compare", "Graph", "GraphtoolError", "__version__"} == set(graphtool.__all__)
+    wanted = {"load", "run", "diff", "compare", "Graph", "GraphtoolError", "__version__", "surgeon_pass"}
+    assert wanted == set(graphtool.__all__)
     assert all(getattr(graphtool, name) for name in graphtool.__all__)
     with pytest.raises(AttributeError, match="module 'graphtool' has no attribute 'optimise'"):
         _ = graphtool.optimise  # type: ignore[attr-defined]

@@ -480,7 +480,7 @@ def test_a_broken_promise_does_not_write_into_a_foreign_folder(net: Cli) -> None
 # -- pass files
 
 PASS_FILES: dict[str, tuple[str | bytes, str]] = {
-    "empty": ("", "rules/bad.toml: the pass has no edit, rewrite, boundary, native or sequence"),
+    "empty": ("", "rules/bad.toml: the pass has no edit, rewrite, region, boundary, native or sequence"),
     "not TOML": ("summary = ", "rules/bad.toml: not TOML"),
     "not UTF-8": (b"summary = '\xff'", "rules/bad.toml: not UTF-8 text"),
     "unknown key": (LIE + "[[cse]]\nname = 'a'\n", "rules/bad.toml: cse: unknown key; did you mean 'case'?"),

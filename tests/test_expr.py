@@ -19,7 +19,7 @@ from onnx.reference import ReferenceEvaluator
 from graphtool.errors import PassError
 from graphtool.rewrite import functions_values
 from graphtool.rewrite.expr import FUNCTIONS, MAX_DEPTH, MAX_LENGTH, Expr, ExprError, TensorRef
-from graphtool.rewrite.functions_values import MAX_ELEMENTS, MAX_ITEMS
+from graphtool.rewrite.functions_values import MAX_ELEMENTS, MAX_ITEMS, Tensors
 from graphtool.rewrite.matrices import MODES, interp_matrix, pool_matrix
 
 
@@ -43,6 +43,9 @@ ENV: Mapping[str, object] = {
     "words": constant(np.array(["a", "b"], dtype=object)),
     "b16": constant(np.array([1.5, 2.0], BFLOAT16)),
     "arr": np.array([1, 2, 3], np.int32),
+    "many": Tensors((constant(np.array([4.0, 9.0], np.float32)), constant(np.array([4.0, 9.0], np.float32)))),
+    "pair": TensorRef("pair", TensorProto.FLOAT, (1, 2)),
+    "unit": TensorRef("unit", TensorProto.FLOAT, ("N", 1)),
     "k": 3,
     "p": [0, 2, 3, 1],
     "q": [0, 3, 1, 2],
@@ -61,6 +64,39 @@ def value(text: str, env: Mapping[str, object] = ENV) -> Any:
 # --- values -----------------------------------------------------------------------------------------------------------
 
 PLAIN = {
+    "type_code('float32')": 1,
+    "lowest('int8')": -128,
+    "highest('uint16')": 65535,
+    "lowest('float16') < highest('float32')": True,
+    "widens('int8', 'float16') and widens('bool', 'int8') and widens(1, 'float64')": True,
+    "widens('int32', 'float32') or widens('float32', 'float16')": False,
+    "widens('int8', 'uint16') or widens('uint8', 'int8')": False,
+    "elements(size)": [6, 6],
+    "elements([1, 2])": [1, 2],
+    "extents(many, 0)": [2, 2],
+    "unchanged(x, [0, 3, -1, 64])": True,
+    "unchanged(x, [0, 3, 64, -1])": False,
+    "unchanged(x, [-1, 3, 32, 128])": False,
+    "unchanged(x, [0, 3, 32])": False,
+    "can_reshape(x)": True,
+    "can_reshape(d)": False,
+    "reshape_dims(x)": [-1, 3, 32, 64],
+    "sorted([3, 1, 2])": [1, 2, 3],
+    "repeat(0, 3)": [0, 0, 0],
+    "reshape_as(x, ['N', 96, 64], ['N', 96, 64])": [0, 96, 64],
+    "reshape_as(x, ['?', 64], [96, 64])": [96, 64],
+    "reshape_as(x, ['?', 64], ['?', 64])": [-1, 64],
+    "keeps_order([1, 0], unit)": True,
+    "keeps_order([0, 2, 1, 3], x)": False,
+    "joined_axes([1], [-3], 4)": [1, 2],
+    "same_or([1, 3], [2, 3], 1)": True,
+    "same_or([1, 4], [2, 3], 1) or same_or([1], [1, 2], 1)": False,
+    "disjoint([0, 1], [2])": True,
+    "disjoint([0, 1], [1])": False,
+    "wrapped([-1, 0], 4)": [3, 0],
+    "order(nothing, x)": [3, 2, 1, 0],
+    "order(p, x)": [0, 2, 3, 1],
+    "full_pads([1, 2], [-1], 3)": [0, 0, 1, 0, 0, 2],
     "1 + 2 * 3 - 4": 3,
     "7 // 2 + 7 % 4 + 1 / 2": 6.5,
     "-7 // 2": -4,
@@ -128,6 +164,20 @@ PLAIN = {
     "all([1, true]) and not all(w) and any(w) and not any([0])": True,
     "all(w >= 0) and any(w == 5)": True,
     "iota(4)": [0, 1, 2, 3],
+    "[clamp(7, 0, 5), clamp(-1.5, 0, 5), clamp(3, 0, 5)]": [5, 0, 3],
+    "[first([0, 0, 3, 1]), first([true])]": [2, 0],
+    "[divisor(66, 63), divisor(128, 63), divisor(67, 63), divisor(6, 6)]": [33, 32, 1, 6],
+    "tile_counts(['N', 1, 3, 1], ['N', 4, 3, 1])": [1, 4, 1, 1],
+    "einsum_counts('nctv,kvw->nkctw') + einsum_counts('i,ij->j')": [0, 3, 1, 2, 0, 0, 1, 1],
+    "einsum_order('bqc,bchw->bhwq', 0) + einsum_order('hbj,bij->bhi', 1)": [0, 1, 2, 0, 2, 1],
+    "einsum_joined('nkctv,kvw->nctw')": "acdb,bf->acdf",
+    "[einsum_turned('jbi,bjk->bki', 0), einsum_turned('jbi,bjk->bki', 2)]": ["bca,bad->bdc", "abc,bad->bcd"],
+    "einsum_fits('bij,bjk->bik', ['N', 'M', 4], ['N', 4, 5])": True,
+    "einsum_fits('bhi,hij->bj', ['N', 2, 3], [2, 3, 4])": True,
+    "einsum_fits('bqc,bchw->bqhw', ['N', 'Q', 4], ['N', 4, 5, 'W'])": False,
+    "einsum_fits('ij,jk->ik', [3, 1], [4, 5]) or einsum_fits('bhi,hij->bj', [2, 'h', 3], ['h', 3, 4])": False,
+    "equation('b h i d, b h j d -> b h i j')": "abcd,abed->abce",
+    "[equation('ij,jk->ik'), equation('i,i->')]": ["ab,bc->ac", "a,a->"],
     "compose(p, q) == iota(len(p))": True,
     "inverse(p)": [0, 3, 1, 2],
     "zip_floordiv(shape(x)[2:], ints(size))": [5, 10],
@@ -159,6 +209,9 @@ def test_plain_values(text: str) -> None:
 
 F32, F16, I64, I32 = np.float32, np.float16, np.int64, np.int32
 ARRAYS: dict[str, tuple[Any, Any]] = {
+    "join(many, 0)": (F32, [4, 9, 4, 9]),
+    "per_channel(v, pair)": (F32, [4, 9]),
+    "per_channel(s, x)": (F32, [0.5, 0.5, 0.5]),
     "w + 1": (F32, [[1, 2, 3], [4, 5, 6]]),
     "s * 0.1": (F32, np.float32(0.5) * np.float32(0.1)),  # a plain number does not widen, rank 0 included
     "0.1 * s": (F32, np.float32(0.5) * np.float32(0.1)),
@@ -203,6 +256,9 @@ ARRAYS: dict[str, tuple[Any, Any]] = {
     "full([2], 0.5)": (np.float64, [0.5, 0.5]),
     "full([], true)": (np.bool_, True),
     "pool_matrix(4, 2)": (F32, [[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]]),
+    "window_matrix(4, 2, 2, 2, 1, 1)": (F32, [[1, 0, 0, 0], [0, 0.5, 0.5, 0]]),
+    "window_matrix(4, 2, 2, 3, 1, 1, 1, 1)": (F32, [[0.5, 0, 0, 0], [0, 0, 0.5, 0.5]]),
+    "clamp(v - 5, -0.5, 3)": (F32, [-0.5, 3]),
     "interp_matrix(2, 3, None, 'align_corners')": (F32, [[1, 0], [0.5, 0.5], [0, 1]]),
 }
 
@@ -471,6 +527,28 @@ def test_the_limits_themselves_are_allowed() -> None:
         ("interp_matrix(4, 4, None, 7)", "'7' is no coordinate_transformation_mode"),
         ("interp_matrix(4, 8, None, 'tf_crop_and_resize', 0, 1.5, 1)", "extrapolation_value 1 is not 0"),
         ("pool_matrix(shape(x)[0], 1)", "'N' is not an integer"),
+        ("window_matrix(4, 3, 2, 2, 0, 1, 1, 0)", "a window lies in the padding"),
+        ("window_matrix(4, 2, 3, 2, 0, 0, 1, 1)", "a window leaves the padded input"),
+        ("window_matrix(4, 1, 0)", "a window of 0 with stride 1"),
+        ("clamp(1, 3, 2)", "no number lies between 3 and 2"),
+        ("first([0, 0])", "no element is true"),
+        ("divisor(0, 4)", "no divisor of 0"),
+        ("divisor(1000000000000, 4)", "too large to be factored"),
+        ("equation('ij,jk')", "is not plain"),
+        ("equation('...ij->...i')", "is not plain"),
+        ("equation('ij->k')", "makes what it does not read"),
+        ("equation(3)", "is not the equation of an Einsum"),
+        ("tile_counts(['N', 1], ['M', 2])", "no known number of"),
+        ("tile_counts([1, 1], ['N', 2])", "no known number of"),
+        ("tile_counts([1], [0])", "no known number of"),
+        ("tile_counts([1], [2, 2])", "lists of 1 and 2 elements"),
+        ("einsum_counts('ij->ji')", "has not two operands"),
+        ("einsum_counts('ii,ij->ij')", "takes a diagonal"),
+        ("einsum_counts('ij,jk->k')", "sums within one operand"),
+        ("einsum_counts('ij,ij->i')", "no product of matrices"),
+        ("einsum_order('ij,jk->ik', 3)", "operand 3 of two"),
+        ("einsum_turned('ij,jk->ik', -1)", "operand -1 of two"),
+        ("einsum_fits('ij,jk->ik', [3], [4, 5])", "2 letters for 1 dimensions"),
     ],
 )
 def test_no_value(text: str, reason: str) -> None:
@@ -671,7 +749,7 @@ def harmless(text: str, env: Mapping[str, object] = ENV) -> None:
     elif isinstance(found, int):
         assert -(2**63) <= found < 2**63
     else:
-        assert found is None or isinstance(found, float | TensorRef)
+        assert found is None or isinstance(found, float | TensorRef | Tensors)
 
 
 FUZZ = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])

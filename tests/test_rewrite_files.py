@@ -41,9 +41,8 @@ BROKEN = {
     "unknown key, nothing near": (
         "zzz = 1\n" + TOP + RULE,
         "zzz: unknown key; known here: summary, why, parity, interface, requires, exact_form, params, edit, rewrite, "
-        "boundary, native, sequence, fixpoint, semantics, case",
+        "region, boundary, native, sequence, fixpoint, semantics, case",
     ),
-    "region is of a later time": (TOP + "[[region]]\nwhere = []\n", "region: unknown key; known here: …"),
     "missing summary": ('why = "w"\nparity = "exact"\n' + RULE, "summary: is missing"),
     "empty summary": ('summary = " "\nwhy = "w"\nparity = "exact"\n' + RULE, "summary: must not be empty"),
     "missing why": ('summary = "s"\nparity = "exact"\n' + RULE, "why: is missing"),
@@ -53,7 +52,7 @@ BROKEN = {
     "parity of a wrong type": ('summary = "s"\nwhy = "w"\nparity = ["exact"]\n' + RULE, "parity: must be a string"),
     "unknown interface": (
         TOP + 'interface = ["name"]\n' + RULE,
-        "interface: 'name' is not one of names, types, subset, cut",
+        "interface: 'name' is not one of names, types, shapes, order, subset, cut, append, inputs",
     ),
     "interface of a wrong type": (TOP + "interface = 3\n" + RULE, "interface: must be a list of strings"),
     "bad requires": (
@@ -77,7 +76,10 @@ BROKEN = {
     ),
     "exact_form of a wrong type": (TOP + "exact_form = true\n" + RULE, "exact_form: must be a string"),
     # bodies
-    "no body": (TOP, "the pass has no edit, rewrite, boundary, native or sequence; it needs exactly one kind of body"),
+    "no body": (
+        TOP,
+        "the pass has no edit, rewrite, region, boundary, native or sequence; it needs exactly one kind of body",
+    ),
     "two kinds of body": (
         TOP + 'native = "rename"\n' + RULE,
         "the pass has both rules and native; it needs exactly one kind of body",
@@ -147,11 +149,60 @@ BROKEN = {
     ),
     "several roots": (
         rule("a = Relu(x) b = Neg(x)", "b = Neg(x)"),
-        "rewrite[0].match: nothing reads 'a'; a match ends in one statement, the last",
+        "rewrite[0].replace: it does not make 'a', which the match makes",
     ),
     "a root in the middle": (
         rule("a = Relu(x) y = Exp(a) b = Neg(a)", "b = Neg(x)"),
-        "rewrite[0].match: nothing reads 'y'; a match ends in one statement, the last",
+        "rewrite[0].replace: it does not make 'y', which the match makes",
+    ),
+    "roots that nothing connects": (
+        rule("a = Relu(x) b = Neg(z)", "a = Neg(x) b = Relu(z)"),
+        "rewrite[0].match: nothing connects 'a' with the last statement",
+    ),
+    "any number of inputs, of which nodes are matched": (
+        rule("a = Relu(x) y = Concat(*a)", "y = Neg(x)"),
+        "rewrite[0].match: '*a' stands for values from outside and is named once",
+    ),
+    "any number of inputs, three times": (
+        rule("y = Concat(*a, *b, *c)", "y = Concat(*a)"),
+        "rewrite[0].match: a statement has at most 2 inputs such as '*xs', each once",
+    ),
+    "any number of inputs read as one": (
+        rule("y = Concat(*a)", "y = Concat(a)"),
+        "rewrite[0].replace: '*a' is several values in the match and in the replacement, or in neither",
+    ),
+    "any number of outputs": (rule("*y = Split(x)", "y = Neg(x)"), "rewrite[0].match: '*xs' stands for inputs"),
+    "a chain without an input": (
+        rule("y = Relu+()", "y = Neg(y)"),
+        "rewrite[0].match: a chain of 'Relu' has one output, and follows its first input",
+    ),
+    "a chain of two outputs": (
+        rule("y, z = TopK+(x, k)", "y = Neg(x) z = Neg(x)"),
+        "rewrite[0].match: a chain of 'TopK' has one output, and follows its first input",
+    ),
+    "a chain with any number of inputs": (
+        rule("y = Sum+(x, *a)", "y = Neg(x)"),
+        "rewrite[0].match: a chain has no inputs such as '*xs'",
+    ),
+    "a chain in a replacement": (
+        rule("y = Relu(x)", "y = Relu+(x)"),
+        "rewrite[0].replace: a chain such as 'Op+(x)' belongs in a match",
+    ),
+    "several op types in a replacement": (
+        rule("y = Relu(x)", "y = Relu|Neg(x)"),
+        "rewrite[0].replace: 'Relu|Neg' belongs in a match; '@y(x)' is the op of the node that made y",
+    ),
+    "the op of a node that is not matched": (
+        rule("y = Relu|Neg(x)", "y = @x(x)"),
+        "rewrite[0].replace: @x: no matched statement makes 'x'",
+    ),
+    "the op of a node in a match": (
+        rule("y = @y(x)", "y = Relu(x)"),
+        "rewrite[0].match: 'y = x', 'like' and '@c(x)' belong in a replacement",
+    ),
+    "shared values that are none": (
+        rule("a = Relu(x) y = Neg(a)", "y = Neg(x)", "shared = ['a', 'y']"),
+        "rewrite[0].shared[1]: 'y' is not a value inside the match",
     ),
     "made twice": (rule("a = Relu(x) a = Neg(a)", "a = Neg(x)"), "rewrite[0].match: 'a' is made twice"),
     "read before it is made": (
@@ -169,11 +220,11 @@ BROKEN = {
     ),
     "forward in a match": (
         rule("y = x", "y = Neg(x)"),
-        "rewrite[0].match: 'y = x' and 'like' belong in a replacement",
+        "rewrite[0].match: 'y = x', 'like' and '@c(x)' belong in a replacement",
     ),
     "like in a match": (
         rule("y = Relu<like = @x>(x)", "y = Neg(x)"),
-        "rewrite[0].match: 'y = x' and 'like' belong in a replacement",
+        "rewrite[0].match: 'y = x', 'like' and '@c(x)' belong in a replacement",
     ),
     "a name of two kinds": (
         rule("y = LeakyRelu<alpha = @x>(x)", "y = Neg(x)"),
@@ -292,7 +343,7 @@ BROKEN = {
     ),
     "an inner value read": (
         rule("a = Relu(x) y = Neg(a)", "y = Exp(a)"),
-        "rewrite[0].replace: 'a' is inside the match and vanishes with it",
+        "rewrite[0].replace: 'a' is inside the match and vanishes with it, unless it is shared",
     ),
     "an input made anew": (
         rule("y = Relu(x)", "x = Neg(x) y = Exp(x)"),
@@ -475,7 +526,7 @@ BROKEN = {
     ),
     "opset of semantics": (
         TOP + RULE + "[[semantics]]\nopset = '>=11'\nmatch = 'y = A(x)'\nreplace = 'y = Neg(x)'\n",
-        "semantics[0].opset: unknown key; known here: match, where, default, let, replace",
+        "semantics[0].opset: unknown key; known here: match, where, default, let, replace, shared",
     ),
     # cases
     "a case without name": (
@@ -549,7 +600,10 @@ NO_PASS = {
     "a long text": (b"x = '" + b"a" * 250_000 + b"'", "x: unknown key…"),
     "a huge number": (b"x = " + b"1" * 10_000, "not TOML: Exceeds the limit …"),
     "too large": (b"#" * (MAX_FILE + 1), f"larger than {MAX_FILE} bytes"),
-    "empty": (b"", "the pass has no edit, rewrite, boundary, native or sequence; it needs exactly one kind of body"),
+    "empty": (
+        b"",
+        "the pass has no edit, rewrite, region, boundary, native or sequence; it needs exactly one kind of body",
+    ),
 }
 
 

@@ -8,7 +8,7 @@ from onnx import helper
 from rewriting import apply, lines, pass_of, reasons, rule_of
 
 from graphtool.errors import PassError
-from graphtool.graph import Graph, model
+from graphtool.graph import Graph, nodes
 from graphtool.graph.fields import arrange
 from graphtool.rewrite import Pass
 from graphtool.rewrite.matcher import MAX_LOOKS, Matcher
@@ -179,7 +179,10 @@ def test_an_inner_value_captured_two_bodies_down_blocks() -> None:
     body = helper.make_graph([inner], "b", [], [_float("t")])
     graph = graph_of("g (float[2] x, bool c) => (float[2] y, float[2] z) { n = Neg(x) y = Exp(n) }").full_proto()
     graph.graph.node.append(helper.make_node("If", ["c"], ["z"], "outer", then_branch=body, else_branch=body))
-    assert reasons(apply(FUSE, Graph.from_proto(graph))[1]) == ["'n' is also read by 'outer'"]
+    found = apply(FUSE, Graph.from_proto(graph))[1]
+    assert not found.matches and reasons(found)[0] == "'n' is also read by 'outer'"
+    # in the bodies themselves the values made outside are not looked into
+    assert set(reasons(found)[1:]) == {"a is to come from Neg, but 'n' is an input or a constant"}
 
 
 def test_a_body_value_of_the_same_name_does_not_block() -> None:
@@ -372,7 +375,7 @@ def test_the_node_list_is_sorted_by_the_pass_not_by_the_match(monkeypatch: pytes
     spec = rule_of("a = Neg(x)  y = Exp(a)", "y = Tanh(x)", "where = ['rank(x) == 2 and uses(y) == 1']")
     pairs = " ".join(f"a{k} = Neg(v{k}) v{k + 1} = Exp(a{k})" for k in range(30))
     sorts = []
-    monkeypatch.setattr(model, "arrange", lambda *args: sorts.append(arrange(*args)))
+    monkeypatch.setattr(nodes, "arrange", lambda *args: sorts.append(arrange(*args)))
     _, found = apply(spec, f"g (float[2,2] v0) => (float[2,2] v30) {{ {pairs} }}")
     assert len(found.matches) == 30 and len(sorts) <= 5
 

@@ -194,7 +194,7 @@ def test_a_parameter_can_be_an_input() -> None:
 def test_what_is_no_constant_is_a_miss(value: str) -> None:
     spec = rule_of("y = Relu(x)", "y = Max(x, w)", f'let = {{ w = "{value}" }}')
     _, found = apply(spec, "g (float[2] x) => (float[2] y) { y = Relu(x) }")
-    assert found.matches == [] and reasons(found)[0].startswith("w is not a constant")
+    assert found.matches == [] and "is not a constant" in reasons(found)[0]
 
 
 def test_a_shared_initializer_is_not_edited() -> None:

@@ -123,7 +123,7 @@ TRAPS = {
     # sharing and aliasing
     "a weight shared by two Conv, BatchNormalization on one": text(
         f"g (float[1,3,8,8] x) => (float[1,4,6,6] y, float[1,4,6,6] z) {BN} "
-        "{ c = Conv(x, w) y = BatchNormalization(c, s, b, m, v) z = Conv(x, w) }", "Conv Conv"),
+        "{ c = Conv(x, w) y = BatchNormalization(c, s, b, m, v) z = Conv(x, w) }", "Conv BatchNormalization"),
     "a Conv before BatchNormalization that is an output": text(
         f"g (float[1,3,8,8] x) => (float[1,4,6,6] y, float[1,4,6,6] c) {BN} "
         "{ c = Conv(x, w) y = BatchNormalization(c, s, b, m, v) }", "Conv BatchNormalization"),
@@ -133,7 +133,7 @@ TRAPS = {
         "Conv BatchNormalization", opset=15),
     "BatchNormalization weights shared with something else": text(
         f"g (float[1,3,8,8] x) => (float[1,4,6,6] y, float[4] z) {BN} "
-        "{ c = Conv(x, w) y = BatchNormalization(c, s, b, m, v) z = Add(s, m) }", "Conv Add"),
+        "{ c = Conv(x, w) y = BatchNormalization(c, s, b, m, v) z = Add(s, m) }", "Conv Constant"),
     "two readers of a Transpose": text(
         "g (float[2,3] x) => (float[2,3] y, float[3,2] z) "
         "{ t = Transpose<perm=[1,0]>(x) y = Transpose<perm=[1,0]>(t) z = Relu(t) }", "Transpose Transpose Relu"),
@@ -148,7 +148,7 @@ TRAPS = {
         "g (float[2] x) => (float[2] r, float[2] b) { r = Relu(x) b = Identity(r) }", "Relu Identity"),
     "a weight that is an output": text(
         "g (float[2] x) => (float[2] y, float[2] k) <float[2] k> { y = Relu(x) }", "Relu"),
-    "a weight that is an output through Identity": text(TWO + "<float[2] k> { y = Identity(k) }", "Identity"),
+    "a weight that is an output through Identity": text(TWO + "<float[2] k> { y = Identity(k) }", "Constant"),
     "an output listed twice": text(
         "g (float[2] x) => (float[2] y, float[2] y) { a = Relu(x) y = Identity(a) }", "Relu"),
     "an input that nothing reads": text("g (float[2] x, float[2] u) => (float[2] y) { y = Relu(x) }", "Relu"),
@@ -187,7 +187,7 @@ TRAPS = {
         '{ i = Identity(x) y = Resize<mode="cubic">(i, , f) }', "Resize", RunError, opset=11),
     "Clip by attributes": text("g (float[4] x) => (float[4] y) { y = Clip<min=-0.5, max=0.5>(x) }", "Clip", opset=10),
     "Clip without a lower bound": text(
-        "g (float[4] x) => (float[4] y) <float h = {0.3}> { a = Clip(x, , h) y = Relu(a) }", "Clip Relu"),
+        "g (float[4] x) => (float[4] y) <float h = {0.3}> { a = Clip(x, , h) y = Relu(a) }", "Clip"),
     "a first output without a name": text(
         'g (float[3] x) => (bool[3] y) { "", k = Dropout(x) i = Identity(k) y = Not(i) }', "Dropout Not", RunError),
     "a second output that nothing reads": text(
@@ -207,14 +207,14 @@ TRAPS = {
                 "Mul Div"),
     "zero times NaN and infinity": text(
         "g (float[3] x) => (float[3] y) <float[3] z = {0,0,0}> { l = Log(x) y = Mul(l, z) }", "Log Mul"),
-    "minus zero": text(TWO + "<float[2] z = {0,0}> { n = Neg(z) m = Mul(x, n) y = Identity(m) }", "Neg Mul"),
+    "minus zero": text(TWO + "<float[2] z = {0,0}> { n = Neg(z) m = Mul(x, n) y = Identity(m) }", "Mul"),
     "an empty tensor": edited(
         text("g (float[2,3] x) => (float[2,3] y) { i = Identity(e) y = Concat<axis=0>(x, i) }", "Concat"),
         weight("e", TensorProto.FLOAT, [0, 3], [])),
     "integers that overflow": text(
         "g (float[1] x) => (float[1] y) <int64[1] a = {1099511627776}> "
         "{ b = Mul(a, a) c = Cast<to=1>(b) y = Add(x, c) }",
-        "Mul Cast Add"),
+        "Add"),
     "a cast that loses digits": text(
         "g (float[4] x) => (float[4] y) { h = Cast<to=10>(x) y = Cast<to=1>(h) }", "Cast Cast"),
     "a large constant from little": text(
@@ -243,11 +243,12 @@ TRAPS = {
     # operators and functions
     "a local function": model(
         """<ir_version: 8, opset_import: ["": 13, "d": 1]> g (float[2] x) => (float[2] y) { i = Identity(x) y = d.F(i) }
-        <domain: "d", opset_import: ["": 13]> F (p) => (q) { k = Identity(p) t = Mul(k, p) q = Relu(t) }""", "F"),
+        <domain: "d", opset_import: ["": 13]> F (p) => (q) { k = Identity(p) t = Mul(k, p) q = Relu(t) }""",
+        "Mul Relu"),
     "a local function with a default attribute": model(
         """<ir_version: 9, opset_import: ["": 13, "d": 1]> g (float[2] x) => (float[2] y) { i = Identity(x) y = d.L(i) }
         <domain: "d", opset_import: ["": 13]>
-        L <alpha: float = 0.3>(p) => (q) { q = LeakyRelu<alpha: float = @alpha>(p) }""", "L"),
+        L <alpha: float = 0.3>(p) => (q) { q = LeakyRelu<alpha: float = @alpha>(p) }""", "LeakyRelu"),
     "a custom op in the default domain": text(
         TWO + "<float[2] w> { a = Relu(x) b = MyPlugin_TRT<k=1>(a, w) c = Identity(b) y = Relu(c) }",
         "Relu MyPlugin_TRT Relu", RunError),
@@ -261,11 +262,11 @@ TRAPS = {
     "a shape computed from the batch": text(
         "g (float[N,3,4] x) => (float[N,12] y) <int64 z = {0}, int64[1] o = {0}, int64[1] r = {-1}> "
         "{ s = Shape(x) n = Gather<axis=0>(s, z) u = Unsqueeze(n, o) i = Identity(u) c = Concat<axis=0>(i, r) "
-        "y = Reshape(x, c) }", "Shape Gather Unsqueeze Concat Reshape"),
+        "y = Reshape(x, c) }", "Reshape"),
     "one shape for two Reshapes": text(
         "g (float[2,6] x, float[3,4] z) => (float[2,6] y, float[2,6] w) <int64[1] a = {-1}, int64[2] s = {2,-1}> "
         "{ p = Reshape(x, a) y = Reshape(p, s) q = Reshape(z, a) w = Reshape(q, s) }",
-        "Reshape Reshape Reshape Reshape"),
+        "Reshape Reshape"),
     "slices backwards": text(
         "g (float[10] x) => (float[2] y) <int64[1] b = {8}, int64[1] e = {-11}, int64[1] a = {0}, int64[1] t = {-2}, "
         "int64[1] b2 = {1}, int64[1] e2 = {4}, int64[1] t2 = {2}> "
@@ -275,7 +276,7 @@ TRAPS = {
         '{ t = Pad<mode="reflect">(x, p) y = Conv(t, w) }', "Pad Conv"),
     "a Pad before AveragePool": text(
         "g (float[1,3,8,8] x) => (float[1,3,8,8] y) <int64[8] p = {0,0,1,1,0,0,1,1}> "
-        "{ t = Pad(x, p) y = AveragePool<kernel_shape=[3,3]>(t) }", "Pad AveragePool"),
+        "{ t = Pad(x, p) y = AveragePool<kernel_shape=[3,3]>(t) }", "AveragePool"),
     "no axes to reduce": edited(
         text("g (float[2,3] x) => (float[2,3] y) { y = ReduceSum<noop_with_empty_axes=1>(x, a) }", "ReduceSum"),
         weight("a", TensorProto.INT64, [0], [])),
@@ -293,7 +294,10 @@ TRAPS = {
 }  # fmt: skip
 
 
-def kept(graph: Graph) -> dict[str, Any]:
+INLINERS = ("inline_functions", "optimize")  # what they write out they need not keep
+
+
+def kept(graph: Graph, functions: bool = True) -> dict[str, Any]:
     """Return what a pass without a declared interface change must not touch."""
     proto = graph.full_proto()
     top = proto.graph
@@ -307,6 +311,9 @@ def kept(graph: Graph) -> dict[str, Any]:
     bare = ModelProto()
     bare.CopyFrom(proto)
     bare.ClearField("graph")
+    if not functions:
+        bare.ClearField("functions")
+        del bare.opset_import[:]
     header = onnx.GraphProto()
     header.CopyFrom(top)
     for field in ("node", "initializer", "input", "output", "value_info", "quantization_annotation"):
@@ -342,8 +349,8 @@ def unjudged(graph: Graph, name: str) -> None:
     assert step.status in ("unchecked", "unmatched"), step.reason
 
 
-def assert_untouched(before: Graph, after: Graph) -> None:
-    was, now = kept(before), kept(after)
+def assert_untouched(before: Graph, after: Graph, functions: bool = True) -> None:
+    was, now = kept(before, functions), kept(after, functions)
     assert now == was
     documented = said(before)
     for node, documentation in said(after).items():
@@ -376,7 +383,7 @@ def test_trap(trap: str, name: str) -> None:
             feed = dict(draw(before).arrays)
             was, now = Session(before).run(feed), Session(graph).run(feed)
             assert all(equal(was[output], now[output]) for output in was)
-    assert_untouched(before, graph)
+    assert_untouched(before, graph, name not in INLINERS)
     if name == "optimize":
         assert [node.op_type for node in graph.nodes] == case.after.split()
         again = graph.proto.SerializeToString(deterministic=True)
@@ -494,4 +501,4 @@ def test_the_fifty(fifty: list[Path], name: str) -> None:
         else:
             step = judged(graph, name)
             assert step.status in ("applied", "unmatched"), (path.stem, step.reason)
-        assert_untouched(before, graph)
+        assert_untouched(before, graph, name not in INLINERS)

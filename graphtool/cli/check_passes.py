@@ -1,4 +1,4 @@
-"""``graphtool passes``: list, show, test."""
+"""``graphtool passes``: list, show, test; explain, new, docs and schema are in modules of their own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from graphtool.cli import passes_docs, passes_explain, passes_new
 from graphtool.cli.common import Json, dump, progress
 
 app = typer.Typer(help="The catalogue of passes.", no_args_is_help=True, rich_markup_mode=None)
@@ -14,17 +15,15 @@ app = typer.Typer(help="The catalogue of passes.", no_args_is_help=True, rich_ma
 
 @app.command("list")
 def list_passes(json: Json = False) -> None:
-    """List every pass with its promise."""
-    from graphtool.report.console import print_passes
-    from graphtool.report.data import pass_data
+    """List every pass with its promise, the project's own too."""
+    from graphtool.report.passes import catalog_data, print_catalog
     from graphtool.rewrite import Catalog
 
-    catalog = Catalog()
-    specs = [catalog.get(name) for name in catalog.names]
+    found = Catalog().listing()
     if json:
-        dump([pass_data(spec) for spec in specs])
+        dump(catalog_data(found))
     else:
-        print_passes(specs)
+        print_catalog(found)
 
 
 @app.command("show")
@@ -44,29 +43,33 @@ def show_pass(name: Annotated[str, typer.Argument(metavar="NAME", show_default=F
 @app.command("test", short_help="Run the cases of pass files.")
 def test_passes(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Pass files to test; the shipped ones by default.")
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="Pass files to test; by default the shipped ones and those in ./passes."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail where a condition is needed by no case.")] = False,
     json: Json = False,
 ) -> None:
     """Run the cases of pass files: the graph after, the promise about numbers, and that a second run does nothing."""
-    from graphtool.cases import catalog_of, run_cases, undertested
+    from graphtool.cases import catalog_of
+    from graphtool.cases_child import run_guarded
     from graphtool.report.console import print_cases
     from graphtool.report.data import case_data
-    from graphtool.rewrite import Catalog
 
-    catalog = Catalog() if folder is None else catalog_of(folder)
-    names = catalog.names if folder is None else sorted(path.stem for path in folder.glob("*.toml"))
-    results = []
+    if folder is not None:  # a file that cannot be used is said like every other one, before anything runs
+        catalog = catalog_of(folder)
+        for path in sorted(folder.glob("*.toml")):
+            catalog.get(str(path))
     with progress() as watch:
-        for name in names:
-            watch(f"pass {name}")
-            results += list(run_cases(catalog, [name]))
-            if strict:
-                results += list(undertested(catalog, name))
+        results = list(run_guarded(folder, strict, watch))
     if json:
         dump([case_data(result) for result in results])
     else:
         print_cases(results)
     if any(result.fault for result in results):
         raise typer.Exit(1)
+
+
+app.command("explain", short_help="Show where a pass matches, and why not elsewhere.")(passes_explain.explain)
+app.command("new", short_help="Write a pass file to start from.")(passes_new.new)
+app.command("docs", short_help="Write a page for each pass.")(passes_docs.docs)
+app.command("schema", short_help="Print the JSON schema of pass files.")(passes_docs.schema)

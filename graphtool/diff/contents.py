@@ -12,6 +12,7 @@ from onnx import GraphProto, TensorProto, numpy_helper
 
 from graphtool.errors import ModelError, quoted
 from graphtool.graph import Graph, Value
+from graphtool.graph.stripped import is_stripped
 from graphtool.graph.weights import external_place, is_external, is_lazy
 
 TensorKey = tuple[int, tuple[int, ...], str]
@@ -46,12 +47,19 @@ def place_of(graph: Graph, tensor: TensorProto) -> Hashable | None:
     """Return where in which file the bytes are; None where they are in the proto. Equal places hold equal bytes."""
     if is_lazy(tensor):
         return tensor.raw_data  # the marker names the mapped file, offset and length
+    if is_stripped(tensor):  # its file is known by its contents, and may be elsewhere
+        return tuple(sorted((entry.key, entry.value) for entry in tensor.external_data))
     if is_external(tensor) and graph.weights.folder is not None:
         return external_place(tensor, graph.weights.folder)
     return None
 
 
 def _digest(graph: Graph, tensor: TensorProto) -> str:
+    if is_stripped(tensor):
+        try:
+            return hashlib.sha256(graph.weights.payload(tensor)).hexdigest()
+        except ModelError:  # without its file a weight equals no other
+            return f"stripped {place_of(graph, tensor)}"
     if is_external(tensor) or tensor.raw_data:
         return hashlib.sha256(graph.weights.payload(tensor)).hexdigest()
     if tensor.data_type == TensorProto.STRING:

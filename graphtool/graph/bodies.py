@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 # standard ops with a GRAPH attribute; nodes of other domains are looked at one by one
-_HOLDERS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+HOLDERS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 
 
 def bodies(node: NodeProto) -> Iterator[GraphProto]:
     """Yield the graphs that are attributes of ``node``, outermost only."""
-    if node.domain in ("", "ai.onnx") and node.op_type not in _HOLDERS:
+    if node.domain in ("", "ai.onnx") and node.op_type not in HOLDERS:
         return
     for attribute in node.attribute:
         if attribute.type == AttributeProto.GRAPH:
@@ -23,7 +23,7 @@ def bodies(node: NodeProto) -> Iterator[GraphProto]:
 
 def has_bodies(node: NodeProto) -> bool:
     """Whether ``node`` holds graphs."""
-    if node.op_type not in _HOLDERS and node.domain in ("", "ai.onnx"):
+    if node.op_type not in HOLDERS and node.domain in ("", "ai.onnx"):
         return False
     return any(True for _ in bodies(node))
 

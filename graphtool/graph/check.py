@@ -11,6 +11,7 @@ from graphtool.graph.bodies import all_tensors, bodies, has_bodies
 from graphtool.graph.fields import arrange
 from graphtool.graph.model import Graph
 from graphtool.graph.sort import in_order, is_sorted, sort_nodes, topological
+from graphtool.graph.stripped import is_stripped
 from graphtool.graph.weights import external_place, is_external
 
 
@@ -18,8 +19,8 @@ def check(graph: Graph) -> bool:
     """Raise ModelError unless the graph is sound; sort its nodes topologically and return whether that was needed.
 
     Sound: each value is defined once, each read value is defined, each output has a producer, there is no cycle, no
-    two nodes share a non-empty name, names are UTF-8, and external data is where it may be and long enough. Bodies are
-    held to the same and sorted too.
+    two nodes share a non-empty name, names are UTF-8, and external data is where it may be and long enough (but for
+    stripped weights, whose file may be elsewhere). Bodies are held to the same and sorted too.
     """
     if graph.opset() is None and any(node.domain in ("", "ai.onnx") for node in graph.nodes):
         raise ModelError("the model names no opset for the default domain (opset_import); export it again")
@@ -27,7 +28,7 @@ def check(graph: Graph) -> bool:
         raise ModelError("the graph has no outputs")
     bodies_moved = _check_level(graph.proto.graph, ())
     for tensor in all_tensors(graph.proto):
-        if is_external(tensor):
+        if is_external(tensor) and not is_stripped(tensor):
             folder = graph.weights.folder
             if folder is None:
                 raise ModelError(f"external data of {quoted(tensor.name)}: load the model from a file")

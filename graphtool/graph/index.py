@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from onnx import NodeProto
 
-from graphtool.graph.bodies import captures, has_bodies
+from graphtool.graph.bodies import HOLDERS, captures, has_bodies
 
 
 @dataclass(slots=True)
@@ -29,9 +29,11 @@ class Index:
     def __init__(self, slots: list[NodeProto | None]) -> None:
         self._slots = slots
         self._types: dict[str, list[int]] | None = None
+        self._foreign: list[int] = []  # slots of nodes of other domains; there once the types are
         self._producers: dict[str, int] | None = None
         # most values are read once, so that one is stored as a bare slot
         self._readers: dict[str, int | Several] | None = None
+        self.touched: list[str] | None = None  # where somebody keeps a journal: values of which that changes
 
     def by_type(self, op_type: str) -> list[NodeProto]:
         """Return the live nodes of that op type (any domain), oldest first."""
@@ -73,11 +75,20 @@ class Index:
         """Slots by op type; may name dead slots."""
         if self._types is None:
             types: defaultdict[str, list[int]] = defaultdict(list)
+            self._foreign = foreign = []
             for slot, node in enumerate(self._slots):
                 if node is not None:
                     types[node.op_type].append(slot)
+                    if node.domain:
+                        foreign.append(slot)
             self._types = dict(types)
         return self._types
+
+    def holders(self) -> list[int]:
+        """Return the slots of the nodes that hold bodies, in order."""
+        types = self.types
+        slots = {*self._foreign, *(slot for op_type in HOLDERS for slot in types.get(op_type, ()))}
+        return sorted(slot for slot in slots if (node := self._slots[slot]) is not None and has_bodies(node))
 
     @property
     def producers(self) -> dict[str, int]:
@@ -90,16 +101,17 @@ class Index:
     def readers(self) -> dict[str, int | Several]:
         """Slot of the reader, or several of them, by value name."""
         if self._readers is None:
-            self._readers = readers = {}
+            readers: dict[str, int | Several] = {}
+            self._readers = readers
             for slot, node in self._live():
                 for name in node.input:
                     if name not in readers:  # most values: spare them the call
                         readers[name] = slot
                     else:
-                        self.read(name, slot)
+                        _count(readers, name, slot)
                 if has_bodies(node):
                     for name in captures(node):
-                        self.read(name, slot)
+                        _count(readers, name, slot)
             readers.pop("", None)
         return self._readers
 
@@ -107,67 +119,62 @@ class Index:
 
     def added(self, slot: int, node: NodeProto) -> None:
         """Take up a new node."""
+        made, read = list(filter(None, node.output)), _reads(node)
         if self._types is not None:
             self._types.setdefault(node.op_type, []).append(slot)
+            if node.domain:
+                self._foreign.append(slot)
         if self._producers is not None:
-            self._producers.update((name, slot) for name in node.output if name)
+            for name in made:
+                self._producers[name] = slot
         if self._readers is not None:
-            self._add_reads(node, slot)
+            for name in read:
+                _count(self._readers, name, slot)
+        if self.touched is not None:
+            self.touched += made
+            self.touched += read
 
     def removed(self, slot: int, node: NodeProto) -> None:
         """Forget a node; by_type skips dead slots by itself."""
+        made, read = list(node.output), _reads(node)
         if self._producers is not None:
-            for name in node.output:
+            for name in made:
                 if self._producers.get(name) == slot:
                     del self._producers[name]
         if self._readers is not None:
-            for name in _reads(node):
-                self.unread(name, slot)
+            for name in read:
+                _discount(self._readers, name, slot)
+        if self.touched is not None:
+            self.touched += made
+            self.touched += read
 
     def read(self, value: str, slot: int) -> None:
         """Count one more reader of ``value``."""
-        readers = self._readers
-        if readers is None or not value:
-            return
-        found = readers.get(value)
-        if found is None:
-            readers[value] = slot
-        elif isinstance(found, int):
-            readers[value] = Several({found: 2} if found == slot else {found: 1, slot: 1}, 2)
-        else:
-            found.reads[slot] = found.reads.get(slot, 0) + 1
-            found.total += 1
+        if self.touched is not None:
+            self.touched.append(value)
+        if self._readers is not None and value:
+            _count(self._readers, value, slot)
 
     def unread(self, value: str, slot: int) -> None:
         """Count one reader of ``value`` less."""
-        readers = self._readers
-        if readers is None or value not in readers:
-            return
-        found = readers[value]
-        if isinstance(found, int):
-            if found == slot:
-                del readers[value]
-        elif slot in found.reads:
-            found.total -= 1
-            found.reads[slot] -= 1
-            if not found.reads[slot]:
-                del found.reads[slot]
-            if not found.reads:
-                del readers[value]
+        if self.touched is not None:
+            self.touched.append(value)
+        if self._readers is not None:
+            _discount(self._readers, value, slot)
 
     def made(self, value: str, slot: int) -> None:
         """Note that the node in ``slot`` makes ``value``."""
+        if self.touched is not None:
+            self.touched.append(value)
         if self._producers is not None and value:
             self._producers[value] = slot
 
     def unmade(self, value: str) -> None:
         """Note that nobody makes ``value`` any more."""
+        if self.touched is not None:
+            self.touched.append(value)
         if self._producers is not None:
             self._producers.pop(value, None)
-
-    def _add_reads(self, node: NodeProto, slot: int) -> None:
-        for name in _reads(node):
-            self.read(name, slot)
 
     def _live(self) -> Iterator[tuple[int, NodeProto]]:
         return ((slot, node) for slot, node in enumerate(self._slots) if node is not None)
@@ -176,6 +183,31 @@ class Index:
         node = self._slots[slot]
         assert node is not None, "a look-up returned a removed node"
         return node
+
+
+def _count(readers: dict[str, int | Several], value: str, slot: int) -> None:
+    found = readers.get(value)
+    if found is None:
+        readers[value] = slot
+    elif isinstance(found, int):
+        readers[value] = Several({found: 2} if found == slot else {found: 1, slot: 1}, 2)
+    else:
+        found.reads[slot] = found.reads.get(slot, 0) + 1
+        found.total += 1
+
+
+def _discount(readers: dict[str, int | Several], value: str, slot: int) -> None:
+    found = readers.get(value)
+    if isinstance(found, int):
+        if found == slot:
+            del readers[value]
+    elif found is not None and slot in found.reads:
+        found.total -= 1
+        found.reads[slot] -= 1
+        if not found.reads[slot]:
+            del found.reads[slot]
+        if not found.reads:
+            del readers[value]
 
 
 def _reads(node: NodeProto) -> list[str]:

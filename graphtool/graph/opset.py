@@ -14,7 +14,7 @@ COMMUTATIVE = frozenset("Add And BitwiseAnd BitwiseOr BitwiseXor Equal Max Mean 
 # ops that may give another result each time; never merged, folded or judged bit by bit
 RANDOM = frozenset("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split())
 
-_BEYOND = 10_000  # an opset newer than all there are
+BEYOND = 10_000  # an opset newer than all there are
 
 AttrValue = int | float | bytes | str | list[int] | list[float] | list[bytes] | object
 
@@ -29,6 +29,32 @@ def schema(op_type: str, domain: str, version: int | None) -> defs.OpSchema | No
         return None
 
 
+@lru_cache(maxsize=256)
+def versions(op_type: str) -> tuple[int, ...]:
+    """Return the opsets of the default domain in which an op was defined anew, ascending; () for an unknown op."""
+    found: list[int] = []
+    version = BEYOND
+    while (known := schema(op_type, "", version)) is not None:
+        found.append(known.since_version)
+        version = known.since_version - 1
+        if not version:
+            break
+    return tuple(reversed(found))
+
+
+@lru_cache(maxsize=1024)
+def introduced(op_type: str, attribute: str) -> int | None:
+    """Return the opset of the default domain that last brought an op's attribute in; None where it has no such one."""
+    first: int | None = None
+    for version in reversed(versions(op_type)):
+        known = schema(op_type, "", version)
+        if known is not None and attribute in known.attributes:
+            first = version
+        elif first is not None:
+            break
+    return first
+
+
 def default(op_type: str, domain: str, version: int | None, attribute: str) -> AttrValue | None:
     """Return an attribute's default at an opset; None where it has none or the op is unknown."""
     known = schema(op_type, domain, version)
@@ -40,28 +66,39 @@ def default(op_type: str, domain: str, version: int | None, attribute: str) -> A
 
 def attribute_of(node: NodeProto, name: str) -> AttributeProto | None:
     """Return the attribute that ``node`` sets under that name."""
-    return next((attribute for attribute in node.attribute if attribute.name == name), None)
+    attribute: AttributeProto
+    for attribute in node.attribute:
+        if attribute.name == name:
+            return attribute
+    return None
 
 
 def effective(node: NodeProto, name: str, version: int | None) -> AttrValue | None:
     """Return an attribute's value as set or by default; text as str; None where there is neither."""
     own = attribute_of(node, name)
+    if own is not None and not own.ref_attr_name:
+        match own.type:  # onnx's own way looks at the class of every value
+            case AttributeProto.INT:
+                return own.i
+            case AttributeProto.INTS:
+                return list(own.ints)
     value = (
         default(node.op_type, node.domain, version, name)
         if own is None or own.type == AttributeProto.UNDEFINED
         else helper.get_attribute_value(own)
     )
-    return _plain(value)
+    return plain(value)
 
 
-def _plain(value: AttrValue | None) -> AttrValue | None:
+def plain(value: AttrValue | None) -> AttrValue | None:
+    """Return an attribute's value as onnx gives it out with text as str and repeated ones as lists."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     if isinstance(value, (int, float, str)) or value is None:
         return value
     if isinstance(value, onnx.TensorProto | onnx.GraphProto | onnx.SparseTensorProto | onnx.TypeProto):
         return value
-    return [_plain(item) for item in value]  # type: ignore[attr-defined]  # the repeated kinds
+    return [plain(item) for item in value]  # type: ignore[attr-defined]  # the repeated kinds
 
 
 def make_attribute(op_type: str, domain: str, version: int | None, name: str, value: AttrValue) -> AttributeProto:
@@ -71,7 +108,13 @@ def make_attribute(op_type: str, domain: str, version: int | None, name: str, va
         return helper.make_attribute(name, value)
     if name not in known.attributes:
         raise ValueError(f"{op_type} of opset {known.since_version} has no attribute '{name}'")
-    kind = AttributeProto.AttributeType.Value(str(known.attributes[name].type).rpartition(".")[2])
+    kind = _kind(op_type, domain, version, name)
+    if kind == AttributeProto.INT and type(value) is int and -(2**63) <= value < 2**63:
+        return AttributeProto(name=name, type=AttributeProto.INT, i=value)
+    if kind == AttributeProto.INTS and type(value) is list:
+        numbers = [item for item in value if type(item) is int and -(2**63) <= item < 2**63]
+        if len(numbers) == len(value):
+            return AttributeProto(name=name, type=AttributeProto.INTS, ints=numbers)
     if kind == AttributeProto.FLOAT and isinstance(value, int):
         value = float(value)
     if kind == AttributeProto.FLOATS and isinstance(value, list):
@@ -81,6 +124,14 @@ def make_attribute(op_type: str, domain: str, version: int | None, name: str, va
     except (AssertionError, TypeError, ValueError):
         wanted = AttributeProto.AttributeType.Name(kind).lower()
         raise ValueError(f"attribute '{name}' of {op_type} takes {wanted}, not {value!r}") from None
+
+
+@lru_cache(maxsize=4096)
+def _kind(op_type: str, domain: str, version: int | None, name: str) -> int:
+    """Return the type of an attribute that the op's schema has."""
+    known = schema(op_type, domain, version)
+    assert known is not None
+    return int(AttributeProto.AttributeType.Value(str(known.attributes[name].type).rpartition(".")[2]))
 
 
 def numpy_dtype(code: int) -> np.dtype[Any]:
@@ -101,6 +152,6 @@ def import_domain(model: onnx.ModelProto, domain: str, op_type: str) -> None:
         fitting = [row[2] for row in helper.VERSION_TABLE if row[1] <= model.ir_version]
         version = max(fitting, default=1)
     else:
-        known = schema(op_type, domain, _BEYOND)
+        known = schema(op_type, domain, BEYOND)
         version = known.since_version if known else 1
     model.opset_import.add(domain=domain, version=version)

@@ -14,7 +14,8 @@ from onnx import TensorProto
 
 from graphtool.errors import ModelError, quoted
 from graphtool.graph.bodies import all_tensors
-from graphtool.graph.weights import filled, is_external, is_lazy
+from graphtool.graph.stripped import file_of, is_stripped
+from graphtool.graph.weights import filled, is_external, is_lazy, payload_bytes
 
 if TYPE_CHECKING:
     from graphtool.graph.model import Graph
@@ -55,7 +56,8 @@ def save_model(graph: Graph, path: Path) -> None:
     """Write ``graph`` to ``path``.
 
     External data in the same folder is referred to and not copied; from another folder it is copied once, into
-    ``path`` + ``.data``. A model above protobuf's 2 GiB gets all its large weights moved there.
+    ``path`` + ``.data``. A model above protobuf's 2 GiB gets all its large weights moved there, and so do weights of
+    ``graph.outside`` bytes or more where that is set. Stripped weights stay where they are.
     """
     proto = graph.proto
     serialised = proto.SerializeToString(deterministic=True)
@@ -64,19 +66,21 @@ def save_model(graph: Graph, path: Path) -> None:
     folder = path.parent.resolve()
     # each external tensor has an entry with that key: most models need no walk over all nodes
     elsewhere = folder != (graph.weights.folder or folder) and b"location" in serialised
-    if not (too_large or elsewhere):
+    data_path = path.with_name(path.name + ".data")
+    if b"location" in serialised:
+        _refuse_own_weights(graph, path, data_path)
+    if not (too_large or elsewhere or graph.outside is not None):
         with replacing(path) as file:
             file.writelines(chunks)
         return
     del chunks, serialised
     own = onnx.ModelProto()
     own.CopyFrom(proto)
-    moved = [t for t in all_tensors(own) if is_external(t) or (too_large and is_lazy(t))]
+    moved = _moved(own, graph.outside, too_large, elsewhere, data_path.name)
     with contextlib.ExitStack() as files:
         # both files are complete before either takes its place: a failure leaves an older pair as it was
         model_file = files.enter_context(replacing(path))
         if moved:
-            data_path = path.with_name(path.name + ".data")
             data_file = files.enter_context(replacing(data_path))
             for tensor in moved:
                 _move(tensor, graph, data_file, data_path.name)
@@ -86,6 +90,36 @@ def save_model(graph: Graph, path: Path) -> None:
                 f"cannot write {quoted(path)}: {size} bytes remain that are no weights; protobuf ends at 2 GiB"
             )
         model_file.writelines(chunks)
+
+
+def _moved(
+    model: onnx.ModelProto, outside: int | None, too_large: bool, elsewhere: bool, data_name: str
+) -> list[TensorProto]:
+    """Return the tensors that go to the data file ``data_name``."""
+    # what lies in a file of that name would be lost when it is replaced
+    external = {t.name for t in model.graph.initializer if is_external(t) and file_of(t) == data_name}
+    moved = [
+        tensor
+        for tensor in all_tensors(model)
+        if not is_stripped(tensor) and (
+            (is_external(tensor) and (too_large or elsewhere or bool(external))) or (too_large and is_lazy(tensor))
+        )
+    ]  # fmt: skip
+    if outside is not None and not too_large:
+        moved += [t for t in model.graph.initializer if not is_external(t) and (payload_bytes(t) or 0) >= outside]
+    return moved
+
+
+def _refuse_own_weights(graph: Graph, path: Path, data_path: Path) -> None:
+    """Raise ModelError where writing would replace a file that stripped weights are in."""
+    folder = graph.weights.folder
+    for tensor in all_tensors(graph.proto):
+        if folder is not None and is_stripped(tensor):
+            file = (folder / file_of(tensor)).resolve()
+            if file in (path.resolve(), data_path.resolve()):
+                raise ModelError(
+                    f"cannot write {quoted(path)}: the stripped weights of this model are in {quoted(file)}"
+                )
 
 
 def full_model(graph: Graph) -> onnx.ModelProto:

@@ -1,95 +1,110 @@
-"""Types and shapes of all tensors, by onnx's shape inference and by evaluating shape arithmetic.
+"""Types and shapes of all tensors at once, by onnx's shape inference.
 
 Stored value_info of inner tensors is dropped first: exporters write wrong ones (one symbol for two different
 dimensions, stale shapes), and inference would believe them. Large weights enter as typed graph inputs, so inference
-copies kilobytes, not the weights.
+copies kilobytes, not the weights. What onnx leaves open is the matter of :mod:`graphtool.graph.facts`.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import onnx
-from onnx import AttributeProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
+from onnx import AttributeProto, NodeProto, TensorProto, helper, shape_inference
 
-from graphtool.graph.arithmetic import ShapeArithmetic
-from graphtool.graph.bodies import bodies, tensors
+from graphtool.graph.bodies import bodies, has_bodies, tensors
+from graphtool.graph.facts_call import Fact
+from graphtool.graph.facts_local import fact_of, forget_symbols
+from graphtool.graph.facts_masks import mask, mask_bodies
+from graphtool.graph.facts_symbols import Size, Symbols
 from graphtool.graph.fields import keep_only
-from graphtool.graph.values import Value, value_of
 from graphtool.graph.weights import LAZY_BYTES, is_external, is_lazy, make_inline, payload_bytes
 
 if TYPE_CHECKING:
     from graphtool.graph.model import Graph
 
-_ROUNDS = 64  # a chain of that many resizes, each sized by the shape of the one before
-_VECTORS = 2**20  # elements of all 1-D tensors; onnx's data propagation takes 125 bytes for each of them
 _INVENTED = re.compile(r"unk__\d+")
+_NAMELESS = ("-1", "?")
+_HOLDING = ("If", "Loop", "Scan", "SequenceMap")  # of whose bodies onnx makes something
+# elements of a sequence, and iterations, may differ in a size that onnx gives one symbol
+_LOOSE = (
+    "ConcatFromSequence", "Loop", "OptionalGetElement", "Scan", "SequenceAt", "SequenceErase", "SequenceInsert",
+    "SequenceMap",
+)  # fmt: skip
 
 
-def infer(graph: Graph) -> dict[str, Value]:
-    """Return what is known of each value in the main graph, by name. Symbols are those of the model, never new ones."""
-    proto = graph.proto
-    model = weightless(proto)
+def symbols_of(proto: onnx.ModelProto) -> Symbols:
+    """Return the symbols of a model: those that its tensor inputs name.
+
+    Exporters write ``-1`` and ``?`` for any size that they do not know: more than one of them are no symbol.
+    """
+    counts = Counter(dim.dim_param for info in proto.graph.input for dim in info.type.tensor_type.shape.dim)
+    return Symbols({name for name, count in counts.items() if name and (count == 1 or name not in _NAMELESS)})
+
+
+def infer(graph: Graph, symbols: Symbols) -> dict[str, Fact]:
+    """Return what onnx knows of the values that nodes of the main graph make, by name, in the order of the nodes.
+
+    Sizes to which onnx gave a symbol of its own have it as an opaque one. Empty where inference fails as a whole.
+    """
+    model = weightless(graph.proto)
     for info in model.graph.output:  # a declared output shape may be stale after an edit
         info.ClearField("type")
-    own = {d.dim_param for i in (*proto.graph.input, *proto.graph.output) for d in i.type.tensor_type.shape.dim}
-    arithmetic = ShapeArithmetic(model)
-    values = _one_inference(model, own, data_prop=False)
-    for _ in range(_ROUNDS):
-        if all(name in values and values[name].static for node in model.graph.node for name in node.output if name):
-            break
-        data_prop = sum(value.dims[0] for value in values.values() if value.rank == 1 and value.static) < _VECTORS
-        values = _one_inference(model, own, data_prop)
-        new = arithmetic.step(values)
-        if not new:
-            break
-        # the node stays where it is; inference takes the value from the Constant that replaces it
+    for info in model.graph.input:
+        if info.type.WhichOneof("value") != "tensor_type":
+            forget_symbols(info.type)
+        for dim in info.type.tensor_type.shape.dim:
+            if dim.dim_param in _NAMELESS and dim.dim_param not in symbols.own:
+                dim.ClearField("dim_param")
+    if model.ir_version < 4:  # an initializer that is no input is against the rules there, but onnxruntime takes it
+        inputs = {info.name for info in model.graph.input}
+        for tensor in model.graph.initializer:
+            if tensor.name not in inputs:
+                model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    if any(op in graph.index.types for op in _HOLDING):
         for node in model.graph.node:
-            if len(node.output) == 1 and node.output[0] in new:
-                name = node.output[0]
-                node.CopyFrom(helper.make_node("Constant", [], [name], value=numpy_helper.from_array(new[name])))
-    for info in proto.graph.output:
-        values[info.name] = _merged(values.get(info.name), value_of(info))
-    inputs = {info.name for info in proto.graph.input}
-    for tensor in proto.graph.initializer:
-        if proto.ir_version < 4 or tensor.name not in inputs:
-            values[tensor.name] = Value(tensor.name, tensor.data_type, tuple(tensor.dims))
-    return values
-
-
-def _one_inference(model: onnx.ModelProto, own_symbols: set[str], data_prop: bool) -> dict[str, Value]:
+            mask_bodies(node)
+    for function in model.functions:
+        del function.value_info[:]
+    mask(graph, model)
     try:
-        result = shape_inference.infer_shapes(model, strict_mode=False, data_prop=data_prop)
+        result = shape_inference.infer_shapes(model, strict_mode=False)
     except (shape_inference.InferenceError, RuntimeError, ValueError):
-        result = model  # nothing beyond what is declared; the checker says what is wrong with the model
-    values = {}
-    for info in (*result.graph.value_info, *result.graph.output, *result.graph.input):
-        value = value_of(info)
-        if value.kind == "unknown":
-            continue
-        if value.shape is not None:
-            shape = tuple(None if _is_invented(d, own_symbols) else d for d in value.shape)
-            value = Value(value.name, value.dtype, shape, value.kind)
-        values[value.name] = value
-    return values
+        return {}  # nothing beyond what is declared; the checker says what is wrong with the model
+
+    def symbol(name: str) -> Size:
+        return name if name in symbols.own else symbols.mark + name if _INVENTED.fullmatch(name) else None
+
+    facts: dict[str, Fact] = {}
+    seen: dict[bytes, Fact] = {}  # most values have one of a few types
+    for info in chain(result.graph.value_info, result.graph.output):
+        key = info.type.SerializeToString()
+        fact = seen.get(key)
+        if fact is None:
+            fact = seen[key] = fact_of(info.type, symbol)
+        if fact.kind != "unknown":
+            facts[info.name] = fact
+    _loosen(graph, facts, symbols)
+    return facts
 
 
-def _is_invented(dim: object, own: set[str]) -> bool:
-    return isinstance(dim, str) and dim not in own and _INVENTED.fullmatch(dim) is not None
-
-
-def _merged(inferred: Value | None, declared: Value) -> Value:
-    """Return the inferred facts of a graph output, with what only its declaration says."""
-    if inferred is None or (not inferred.dtype and inferred.kind == "tensor"):
-        return declared
-    if inferred.shape is None:
-        return Value(inferred.name, inferred.dtype, declared.shape, inferred.kind)
-    if declared.shape is None or len(declared.shape) != len(inferred.shape):
-        return inferred
-    shape = tuple(d if i is None else i for i, d in zip(inferred.shape, declared.shape, strict=True))
-    return Value(inferred.name, inferred.dtype, shape, inferred.kind)
+def _loosen(graph: Graph, facts: dict[str, Fact], symbols: Symbols) -> None:
+    """Make those invented symbols unknown of which equality does not follow."""
+    calls = {function.name for function in graph.proto.functions}
+    loose: set[Size] = set()
+    for op in sorted({*_LOOSE, *calls}):
+        for node in graph.index.by_type(op):
+            for name in node.output:
+                loose.update(facts[name].shape or () if name in facts else ())
+    loose = {size for size in loose if isinstance(size, str) and not symbols.is_own(size)}
+    if not loose:
+        return
+    for name, fact in facts.items():
+        if fact.shape is not None and not loose.isdisjoint(fact.shape):
+            facts[name] = Fact(fact.dtype, tuple(None if size in loose else size for size in fact.shape), fact.kind)
 
 
 def weightless(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -105,17 +120,20 @@ def weightless(proto: onnx.ModelProto) -> onnx.ModelProto:
     inputs = {info.name for info in graph.input}
     if model.ir_version >= 4:
         keep_only(graph.initializer, lambda tensor: tensor.name not in inputs)
-    outside = [(tensor.name, tensor) for tensor in graph.initializer if _is_outside(tensor)]
-    outside += [(node.output[0], node.attribute[0].t) for node in graph.node if _makes_outside(node)]
-    if outside:
-        graph.input.extend(
-            helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims))
-            for name, tensor in outside
-            if name not in inputs
-        )
-        keep_only(graph.initializer, lambda tensor: not _is_outside(tensor))
+    weights = {tensor.name: tensor for tensor in graph.initializer if _is_outside(tensor)}
+    made = {node.output[0]: node.attribute[0].t for node in graph.node if _makes_outside(node)}
+    types: dict[tuple[int, ...], onnx.TypeProto] = {}  # most weights have one of a few
+    for name, tensor in chain(weights.items(), made.items()):
+        if name not in inputs:
+            key = tensor.data_type, *tensor.dims
+            if key not in types:
+                types[key] = helper.make_tensor_type_proto(tensor.data_type, key[1:])
+            graph.input.add(name=name).type.CopyFrom(types[key])
+    if weights:
+        keep_only(graph.initializer, lambda tensor: tensor.name not in weights)
+    if made:
         keep_only(graph.node, lambda node: not _makes_outside(node))
-    inner = [body for node in graph.node for body in bodies(node)]
+    inner = [body for node in graph.node if has_bodies(node) for body in bodies(node)]
     for tensor in chain.from_iterable(map(tensors, (*inner, *model.functions))):
         make_inline(tensor)
     del graph.value_info[:]

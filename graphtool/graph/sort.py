@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 from onnx import NodeProto
 
@@ -72,50 +73,73 @@ def _on_cycle(needs: Sequence[set[int]], left: set[int]) -> int:
     return place
 
 
-def remove_unused(graph: Graph) -> int:
-    """Remove every node, initializer and local function that nothing needs; return how many nodes went."""
-    gone = remove_nodes(graph, graph.live_slots(), set())
+def remove_unused(graph: Graph, gone: dict[int, NodeProto] | None = None) -> int:
+    """Remove every node, initializer and local function that nothing needs; return how many nodes went.
+
+    ``gone`` takes up the nodes by slot.
+    """
+    slots: Sequence[int] = graph.live_slots()
+    # annotations keep scales: when one goes, so may nodes that nothing has touched
+    if graph.journal is not None and not graph.header.quantization_annotation:
+        slots = graph.journal.again(graph, remove_unused, slots, 0)
+    count = remove_nodes(graph, slots, set(), gone=gone)
     _drop_notes(graph)
     drop_unread(graph, [*graph.initializers, *(t.values.name for t in graph.header.sparse_initializer)])
     _drop_functions(graph)
-    return gone
+    return count
 
 
-def remove_nodes(graph: Graph, candidates: Iterable[int], freed: set[str]) -> int:
+def remove_nodes(
+    graph: Graph,
+    candidates: Iterable[int],
+    freed: set[str],
+    needed: AbstractSet[str] | None = None,
+    gone: dict[int, NodeProto] | None = None,
+) -> int:
     """Remove those candidate slots whose outputs nobody reads, and what only they read; return how many went.
 
-    ``freed`` takes up the values they read that no node makes: initializers among them may be unused now.
+    ``freed`` takes up the values they read that no node makes: initializers among them may be unused now. ``needed``
+    is :func:`needed_names`, where the caller has it already.
     """
-    needed = _needed(graph)
+    needed = needed_names(graph) if needed is None else needed
     index = graph.index
     queue = list(candidates)
-    gone = 0
+    count = 0
+    readers = index.readers
     while queue:
         slot = queue.pop()
         node = graph.node(slot)
-        if node is None or any(name and (name in needed or index.uses(name)) for name in node.output):
+        if node is None:
+            continue
+        for name in node.output:
+            if name in readers or name in needed:
+                node = None
+                break
+        if node is None:
             continue
         reads = {name for name in node.input if name} | captures(node)
         graph.remove_node(slot)
-        gone += 1
+        count += 1
+        if gone is not None:
+            gone[slot] = node
         for name in sorted(reads):
             source = index.producer_slot(name)
             if source is not None:
                 queue.append(source)
             else:
                 freed.add(name)
-    return gone
+    return count
 
 
 def drop_unread(graph: Graph, names: Iterable[str]) -> None:
     """Remove those initializers among ``names``, dense and sparse, that nothing reads."""
-    needed = _needed(graph)
+    needed = needed_names(graph)
     unread = {name for name in names if name not in needed and not graph.index.uses(name)}
     if unread:
         graph.drop_initializers(unread)
 
 
-def _needed(graph: Graph) -> set[str]:
+def needed_names(graph: Graph) -> set[str]:
     """Return the names that must stay without a reader: graph outputs, and the scales that annotations point to."""
     header = graph.header
     names = {info.name for info in header.output}
@@ -136,6 +160,8 @@ def _drop_notes(graph: Graph) -> None:
 def _drop_functions(graph: Graph) -> None:
     """Remove local functions that no node calls, directly or through another function."""
     functions = graph.proto.functions
+    if not functions:
+        return
     known = {(f.domain, f.name): f for f in functions}
     used: set[tuple[str, str]] = set()
     queue = [(node.domain, node.op_type) for node in walk(graph.proto.graph)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, parser
+from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, helper, parser
 
 from graphtool.errors import PassError, show
 from graphtool.graph.values import dtype_name
@@ -16,6 +17,7 @@ from graphtool.graph.values import dtype_name
 _T = TypeVar("_T")
 MAX_SNIPPET = 4096  # characters
 MAX_BRACES = 2  # nested 5,000 deep, onnx.parser overruns its stack and kills the process
+_FUNCTION = re.compile(r"}\s*<")  # behind the graph
 _SHOWN = 8  # elements of an attribute tensor that are written out
 
 
@@ -105,6 +107,21 @@ def parse_graph(text: str) -> GraphProto:
     """Return the graph of ``g (float[2] x) => (float[2] y) { y = Relu(x) }``; raises PassError."""
     _limits(text)
     return _parse(text, parser.parse_graph)
+
+
+def parse_case(text: str) -> tuple[GraphProto, list[FunctionProto]]:
+    """Return a graph as :func:`parse_graph` does, and the local functions that may follow it in the text.
+
+    >>> _, functions = parse_case('g (float[2] x) => (float[2] y) { y = d.F(x) } '
+    ...                           '<domain: "d", opset_import: ["": 17]> F (p) => (q) { q = Relu(p) }')
+    >>> [function.name for function in functions]
+    ['F']
+    """
+    if not _FUNCTION.search(text):
+        return parse_graph(text), []
+    _limits(text)
+    model = _parse(f'<ir_version: 8, opset_import: ["" : 1]> {text}', parser.parse_model)
+    return model.graph, list(model.functions)
 
 
 def _parse(text: str, parse: Callable[[str], _T]) -> _T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import onnx
 from onnx import TensorProto
@@ -60,6 +61,7 @@ _NAMES: dict[int, str] = {
 _CODES = {"float": TensorProto.FLOAT, "float32": TensorProto.FLOAT, "double": TensorProto.DOUBLE, "float64": 11}
 
 
+@lru_cache(maxsize=256)
 def dtype_name(code: int) -> str:
     """Return the name of an element type, such as ``float32``; ``?`` for an unknown one."""
     if code == 0:
@@ -68,6 +70,7 @@ def dtype_name(code: int) -> str:
     return _NAMES.get(code) or (TensorProto.DataType.Name(code).lower() if known else f"type{code}")
 
 
+@lru_cache(maxsize=256)
 def dtype_code(name: str) -> int:
     """Return the element type with that name; raises KeyError for an unknown name."""
     if name in _CODES:

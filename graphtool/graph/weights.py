@@ -16,7 +16,7 @@ import struct
 import weakref
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -96,9 +96,30 @@ def filled(serialised: bytes) -> tuple[list[Chunk], int]:
     return result
 
 
+def fill_tensor(tensor: TensorProto, name: str, array: NDArray[np.generic]) -> None:
+    """Make an empty ``tensor`` the array, under that name."""
+    code = _CODES.get(array.dtype.newbyteorder("<"))
+    if code is None:
+        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name))
+        return
+    tensor.name, tensor.data_type = name, code
+    tensor.dims.extend(array.shape)
+    tensor.raw_data = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+
+
 def is_lazy(tensor: TensorProto) -> bool:
     """Whether the tensor's bytes lie in a mapped model file or a buffer."""
     return len(tensor.raw_data) == MARKER_BYTES and tensor.raw_data.startswith(_MAGIC)
+
+
+def source_of(tensor: TensorProto) -> tuple[Source, int, int] | None:
+    """Return where a lazy tensor's bytes lie: the source, the first byte and their number; None for any other."""
+    raw = tensor.raw_data
+    if len(raw) != MARKER_BYTES or raw[: len(_MAGIC)] != _MAGIC:
+        return None
+    number, start, length = _PLACE.unpack_from(raw, len(_MAGIC))
+    source = Source._known.get(number)
+    return None if source is None else (source, start, length)
 
 
 def is_external(tensor: TensorProto) -> bool:
@@ -187,11 +208,13 @@ _BITS = {code: _BITS_BY_NAME[name] for name, code in TensorProto.DataType.items(
 
 def payload_bytes(tensor: TensorProto) -> int | None:
     """Return how many bytes raw_data of this type and shape has; None for a type without, -1 for a bad shape."""
-    if tensor.data_type not in _BITS:
+    bits: int | None = _BITS.get(tensor.data_type)
+    if bits is None:
         return None
-    if any(dim < 0 for dim in tensor.dims):
+    dims: tuple[int, ...] = tuple(tensor.dims)
+    if dims and min(dims) < 0:
         return -1
-    return (int(math.prod(tensor.dims)) * _BITS[tensor.data_type] + 7) // 8
+    return (math.prod(dims) * bits + 7) // 8
 
 
 class Weights:
@@ -217,6 +240,11 @@ class Weights:
         if not is_external(tensor):
             found = _payload(tensor.raw_data)
             return found if found is not None else memoryview(tensor.raw_data)
+        source, start, length = self.place(tensor)
+        return source.view[start : start + length]
+
+    def place(self, tensor: TensorProto) -> tuple[Mapped, int, int]:
+        """Return the mapped data file, first byte and length of an external tensor; raises ModelError."""
         if self.folder is None:
             raise ModelError(f"external data of {quoted(tensor.name)}: the model has no folder; load it from a file")
         place = external_place(tensor, self.folder)
@@ -227,7 +255,7 @@ class Weights:
                 raise ModelError(
                     f"external data of {quoted(tensor.name)}: {quoted(place.path)} cannot be read: {error.strerror}"
                 ) from None
-        return self._mapped[place.path].view[place.offset : place.offset + place.length]
+        return self._mapped[place.path], place.offset, place.length
 
     def array(self, tensor: TensorProto) -> NDArray[np.generic]:
         """Return the tensor's value; a read-only view of the file for lazy and external ones of a numpy type."""
@@ -267,7 +295,23 @@ class Weights:
         return None
 
 
+# types whose bytes numpy reads as they lie; onnx's own way costs ten times as much for a small tensor
+_PLAIN: dict[int, np.dtype[Any]] = {
+    int(getattr(TensorProto, name.upper())): np.dtype(kind)
+    for name, kind in {"float": "<f4", "double": "<f8", "float16": "<f2", "bool": "?"}.items()
+    | {f"{sign}int{bits}": f"<{sign[:1] or 'i'}{bits // 8}" for sign in ("", "u") for bits in (8, 16, 32, 64)}.items()
+}
+
+
+_CODES = {kind: code for code, kind in _PLAIN.items()}
+
+
 def _to_array(tensor: TensorProto) -> NDArray[np.generic]:
+    plain = _PLAIN.get(tensor.data_type)
+    if plain is not None and tensor.HasField("raw_data"):
+        raw, dims = tensor.raw_data, tuple(tensor.dims)
+        if len(raw) == math.prod(dims) * plain.itemsize and min(dims, default=0) >= 0:
+            return np.frombuffer(raw, plain).reshape(dims)
     try:
         return numpy_helper.to_array(tensor)
     except (TypeError, ValueError, KeyError, NotImplementedError) as error:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import resource
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +15,7 @@ from graphtool.graph.bodies import defined
 from graphtool.graph.fields import keep_only
 from graphtool.graph.text import node_line
 from graphtool.graph.values import value_of
+from graphtool.natives import _child
 from graphtool.rewrite.result import Applied, Match
 
 _CHILD = """
@@ -69,29 +66,13 @@ def _without_defaults(graph: Graph) -> tuple[Graph, list[TensorProto]]:
 
 
 def _run(source: Path, target: Path, seconds: int) -> None:
-    try:
-        child = subprocess.run(
-            [sys.executable, "-P", "-c", _CHILD, str(source), str(target)],  # -P: no module from the current folder
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=seconds,
-            check=False,
-            preexec_fn=_limit,  # the child runs nothing of ours before exec
-        )
-    except subprocess.TimeoutExpired:
-        raise PassError(f"onnxsim was stopped after {seconds} seconds; give it more with onnxsim.seconds") from None
-    if child.returncode < 0:
-        number = -child.returncode
-        name = next((known.name for known in signal.Signals if known == number), f"signal {number}")
-        raise PassError(f"onnxsim crashed ({name}) while simplifying")
-    if child.returncode or not target.exists():
-        lines = child.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise PassError(f"onnxsim failed while simplifying: {show(lines[-1] if lines else 'it said nothing', 300)}")
-
-
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ended = _child.run(_CHILD, [str(source), str(target)], seconds, _MEMORY)
+    if ended.late:
+        raise PassError(f"onnxsim was stopped after {seconds} seconds; give it more with onnxsim.seconds")
+    if ended.signal:
+        raise PassError(f"onnxsim crashed ({ended.signal}) while simplifying")
+    if ended.code or not target.exists():
+        raise PassError(f"onnxsim failed while simplifying: {show(ended.said, 300)}")
 
 
 def _restore_what_it_drops(graph: Graph, simplified: Graph) -> None:

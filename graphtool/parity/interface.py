@@ -13,11 +13,17 @@ def interface_fault(
 ) -> str | None:  # fmt: skip
     """Return how the interface changed beyond ``declared``, or None.
 
-    ``declared`` holds ``names``, ``types``, ``subset`` (outputs dropped) and ``cut`` (inner tensors become outputs);
-    ``renamed`` maps new names to old ones. Inputs are never dropped or added.
+    ``declared`` holds ``names``, ``types``, ``shapes``, ``order``; ``subset`` (outputs dropped), ``cut`` (inner tensors
+    become outputs), ``append`` (new nodes make new outputs of old ones, and may bring inputs), ``inputs`` (inputs
+    dropped, or inner tensors become inputs). ``renamed`` maps new names to old ones.
     """
-    inputs = _changed("input", before.inputs, after.inputs, declared - {"subset", "cut"}, renamed)
-    return inputs or _changed("output", before.outputs, after.outputs, declared, renamed)
+    kinds = declared & {"names", "types", "shapes", "order"}
+    inputs = kinds | ({"dropped", "added"} if "inputs" in declared else set())
+    inputs |= {"added"} if "append" in declared else set()
+    outputs = kinds | ({"dropped"} if declared & {"subset", "append"} else set())
+    outputs |= {"added"} if declared & {"cut", "append"} else set()
+    fault = _changed("input", before.inputs, after.inputs, inputs, renamed)
+    return fault or _changed("output", before.outputs, after.outputs, outputs, renamed)
 
 
 def _changed(
@@ -27,18 +33,18 @@ def _changed(
     old = {value.name: value for value in before}
     new = {names.get(value.name, value.name): value for value in after}
     lost = [name for name in old if name not in new]
-    if lost and "subset" not in declared:
+    if lost and "dropped" not in declared:
         return f"{what} {quoted(lost[0])} is gone"
     added = [name for name in new if name not in old]
-    if added and "cut" not in declared:
+    if added and "added" not in declared:
         return f"{what} {quoted(added[0])} is new"
     kept = [name for name in old if name in new]
-    if not added and kept != list(new):
+    if not added and kept != list(new) and "order" not in declared:
         return f"the order of the {what}s changed"
     for name in kept:
         a, b = old[name], new[name]
         if a.dtype != b.dtype and "types" not in declared:
             return f"{what} {quoted(name)} changed its type from {a.type_text()} to {b.type_text()}"
-        if a.kind != b.kind or a.shape != b.shape:
+        if a.kind != b.kind or (a.shape != b.shape and "shapes" not in declared):
             return f"{what} {quoted(name)} changed from {a.type_text()} to {b.type_text()}"
     return None

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableSequence, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 import graphtool
+from graphtool import kernels
 from graphtool.errors import FeedError, UsageError, did_you_mean, quoted
 from graphtool.graph import Graph
 from graphtool.graph.weights import filled, is_external, payload_bytes
@@ -35,10 +36,7 @@ from graphtool.parity.runerror import RunError, run_error
 
 __all__ = ["RunError", "Session", "weight_arrays"]
 
-ort.set_default_logger_severity(4)  # some kernels log past the session's own level
-
 Array = NDArray[Any]
-Level = Literal["off", "all"]
 
 _PLACEHOLDER = Path(graphtool.__file__).parent / "py.typed"
 _SMALL = 1024  # bytes; below that a weight stays in the model
@@ -88,13 +86,15 @@ class Session:
         self,
         graph: Graph,
         outputs: Sequence[str] | None = None,
-        level: Level = "off",
+        level: kernels.Level = "off",
         threads: int | None = None,
         weights: Mapping[str, Array] | None = None,
     ) -> None:
         self.outputs = list(dict.fromkeys(outputs if outputs is not None else (value.name for value in graph.outputs)))
         given = weight_arrays(graph, weights)
-        options = _options(level, threads)
+        options = kernels.options(level, threads)
+        folder = "session.model_external_initializers_file_folder_path"
+        options.add_session_config_entry(folder, str(_PLACEHOLDER.parent))
         self._held = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in given.items()}
         if level == "off":
             for name, value in self._held.items():
@@ -137,23 +137,6 @@ class Session:
         except Exception as error:
             raise run_error(error, "run") from None
         return {name: _as_array(value) for name, value in zip(self.outputs, found, strict=True)}
-
-
-def _options(level: Level, threads: int | None) -> Any:
-    options = ort.SessionOptions()
-    options.log_severity_level = 4  # onnxruntime logs to the terminal what it also raises
-    levels = ort.GraphOptimizationLevel
-    options.graph_optimization_level = levels.ORT_DISABLE_ALL if level == "off" else levels.ORT_ENABLE_ALL
-    options.intra_op_num_threads = threads or 0
-    options.inter_op_num_threads = 1
-    # without the arena memory goes back when a session or an output goes: two runs of ICNet at 1024x2048 kept alive
-    # peak at 0.85 GB instead of 1.3, in the same time
-    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
-    # threads of a session that waits would otherwise spin, and the next session's run would pay for it
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.disable_prepacking", "1")
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(_PLACEHOLDER.parent))
-    return options
 
 
 def _model(graph: Graph, outputs: Sequence[str], given: Mapping[str, Array]) -> bytes:

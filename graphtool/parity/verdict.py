@@ -16,6 +16,10 @@ from graphtool.parity.truth import MatchTruth
 Array = NDArray[Any]
 
 
+class IncomparableError(Exception):
+    """There is nothing to compare the graph after a pass with; the message says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What the judge says of one step.

@@ -26,6 +26,7 @@ from graphtool.rewrite import Pass
 _WHOLE = 1 << 20  # characters of a line: no limit
 _PIPED_WIDTH = 110  # columns where there is no terminal to ask
 _MOST = 6  # names on a line
+_MANY_NODES = 20_000  # where a comparison costs more than the passes; with a judge it is little beside the runs
 _STYLES = {"applied": "green", "broken": "bold red", "unmatched": "yellow", "unchecked": "yellow"}
 
 
@@ -128,7 +129,9 @@ def _print_step(step: Step) -> None:
     if step.misses:
         more = f" and {len(step.misses) - 1} more (--dry-run lists them)" if len(step.misses) > 1 else ""
         line(f"  not matched: {show(step.misses[0].where)}: {show(step.misses[0].reason, 200)}{more}", "dim")
-    if step.diff is not None:
+    if step.changes is not None and step.verdict is None and max(step.nodes) > _MANY_NODES:
+        line("  what changed is not listed for a graph of this size; graphtool diff lists it", "dim")
+    elif step.diff is not None:
         line(f"  {summary(step.diff)}")
         for text in step.diff.lines(_MOST)[1:]:
             line(f"    {text}", "dim")

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 
 from graphtool.errors import PassError
 from graphtool.graph import Graph, Snapshot
+from graphtool.graph.journal import Journal
 from graphtool.rewrite.bodies import Body
 from graphtool.rewrite.boundary import Boundary
 from graphtool.rewrite.catalog import Catalog, Stage, parse_pipeline
 from graphtool.rewrite.edit import Edit
 from graphtool.rewrite.native import Native
 from graphtool.rewrite.passfile import Pass
+from graphtool.rewrite.region import Region
 from graphtool.rewrite.result import Applied
 from graphtool.rewrite.rule import Rule, most_matches
 
@@ -35,81 +37,138 @@ class Outcome:
 
     applied: Applied = field(default_factory=Applied)
     inner: list[Inner] = field(default_factory=list)
+    latest: Snapshot | None = None  # of the graph as it is, where that is known
     unmet: str | None = None
 
 
-def apply_stage(graph: Graph, stage: Stage, catalog: Catalog) -> Outcome:
-    """Apply ``stage`` to ``graph`` in place. The graph is restored when an error is raised."""
+def apply_stage(graph: Graph, stage: Stage, catalog: Catalog, record: bool = True, tell: bool = True) -> Outcome:
+    """Apply ``stage`` to ``graph`` in place. The graph is restored when an error is raised.
+
+    With ``record`` the outcome holds what parity needs: the graph before each inner pass, and the nodes of each match.
+    With ``tell`` it holds the misses of rewrites, and why, which costs more than finding none.
+    """
     before = graph.snapshot()
     outcome = Outcome(unmet=stage.spec.requires.missing(graph))
     if outcome.unmet:
         return outcome
     try:
-        _apply(graph, stage.spec, stage.params, catalog, outcome)
+        _apply(graph, stage.spec, stage.params, catalog, outcome, _Mode(record, tell))
     except BaseException:
         graph.restore(before)
         raise
     return outcome
 
 
-def _apply(graph: Graph, spec: Pass, params: Mapping[str, object], catalog: Catalog, outcome: Outcome) -> int:
+@dataclass(frozen=True, slots=True)
+class _Mode:
+    """How a pass is applied: recorded for parity or not; repeated from outside, in a sequence to a fixpoint, or not."""
+
+    record: bool
+    tell: bool
+    repeated: bool = False
+
+
+def _apply(
+    graph: Graph, spec: Pass, params: Mapping[str, object], catalog: Catalog, outcome: Outcome, mode: _Mode
+) -> int:
     """Apply one pass and return how many matches it had."""
     if spec.requires.missing(graph):
         return 0
     with _blamed(spec):
         if spec.sequence:
-            return _sequence(graph, spec, catalog, outcome)
-        before = graph.snapshot()
-        applied = _simple(graph, spec, params)
+            return _sequence(graph, spec, catalog, outcome, mode)
+        before = outcome.latest
+        if before is None and mode.record:
+            before = outcome.latest = graph.snapshot()
+        applied = _simple(graph, spec, params, mode)
     if applied.matches:
-        outcome.inner.append(Inner(spec, before, applied))
-        graph.forget_shapes()
+        outcome.latest = None
+        if before is not None:
+            outcome.inner.append(Inner(spec, before, applied))
+        graph.refine_shapes()
     outcome.applied.add(applied)
     return len(applied.matches)
 
 
-def _simple(graph: Graph, spec: Pass, params: Mapping[str, object]) -> Applied:
+def _simple(graph: Graph, spec: Pass, params: Mapping[str, object], mode: _Mode) -> Applied:
     if spec.native is not None:
-        return Native(spec.native).apply(graph, params)
+        return _native(graph, Native(spec.native), params)
     applied = Applied()
-    for kind in (Edit, Rule, Boundary):
+    for kind in (Edit, Rule, Region, Boundary):
         bodies = [body for body in spec.bodies if isinstance(body.run, kind)]
         if bodies:
-            applied.add(_rounds(graph, bodies, params, _ROUNDS if kind is Rule else 1))
+            applied.add(_rounds(graph, bodies, params, _ROUNDS if kind is Rule else 1, mode))
+    if applied.matches and (spec.parity not in ("exact", "close") or any(isinstance(b.run, Edit) for b in spec.bodies)):
+        graph.forget_shapes()  # values that keep their names may have another type or shape
     return applied
 
 
-def _rounds(graph: Graph, bodies: list[Body], params: Mapping[str, object], limit: int) -> Applied:
+def _native(graph: Graph, native: Native, params: Mapping[str, object]) -> Applied:
+    """Run a native pass, in a sequence to a fixpoint only where there is something new since it found nothing."""
+    journal = graph.journal
+    key = native.name, repr(sorted(params.items()))
+    if journal is None:
+        return native.apply(graph, params)
+    if not journal.is_new(graph, key):
+        return Applied()
+    applied = native.apply(graph, params)
+    if not native.is_tracked(applied):
+        journal.everything()
+    if not applied.matches:
+        journal.look(graph, key)
+    return applied
+
+
+def _rounds(graph: Graph, bodies: list[Body], params: Mapping[str, object], limit: int, mode: _Mode) -> Applied:
     """Apply bodies until nothing matches: a later round sees the shapes of values that an earlier one made."""
     total = Applied()
-    allowed = most_matches(graph)
+    allowed = 0
     for _ in range(limit):
         found = Applied()
         for body in bodies:
-            found.add(body.apply(graph, params))
+            # the reasons of a sequence's passes are those of `passes explain`
+            done = body.apply(graph, params, tell=mode.tell, record=mode.record)
+            found.add(done)
+            if done.matches and graph.journal is not None and not isinstance(body.run, Rule):
+                graph.journal.everything()
         total.add(Applied(found.matches, [], found.renamed))
         total.misses = found.misses
-        if not found.matches or limit == 1:
+        if not found.matches or limit == 1 or mode.repeated:
             return total
-        if len(total.matches) > allowed:
+        if len(total.matches) > (allowed := allowed or most_matches(graph)):
             break
-        graph.forget_shapes()
+        graph.refine_shapes()
     raise PassError("it matches its own results without end; it was stopped")
 
 
-def _sequence(graph: Graph, spec: Pass, catalog: Catalog, outcome: Outcome) -> int:
+def _sequence(graph: Graph, spec: Pass, catalog: Catalog, outcome: Outcome, mode: _Mode) -> int:
     total = 0
-    allowed = most_matches(graph)
-    for _ in range(_ROUNDS):
-        found = 0
-        for stage in (stage for word in spec.sequence for stage in parse_pipeline(word, catalog)):
-            found += _apply(graph, stage.spec, stage.params, catalog, outcome)
-        total += found
-        if not found or not spec.fixpoint:
-            return total
-        if total > allowed:
-            break
+    allowed = 0
+    repeated = mode.repeated or spec.fixpoint
+    inner = _Mode(mode.record, mode.tell and not repeated, repeated)
+    stages = [stage for word in spec.sequence for stage in parse_pipeline(word, catalog)]
+    with _journal(graph, inner.repeated):
+        for _ in range(_ROUNDS):
+            found = sum(_apply(graph, stage.spec, stage.params, catalog, outcome, inner) for stage in stages)
+            total += found
+            if not found or not spec.fixpoint or mode.repeated:
+                return total
+            if total > (allowed := allowed or most_matches(graph)):
+                break
     raise PassError("no fixed point; its passes undo each other")
+
+
+@contextmanager
+def _journal(graph: Graph, wanted: bool) -> Iterator[None]:
+    """Let the graph keep a journal of what edits touch, where passes are repeated."""
+    if not wanted or graph.journal is not None:
+        yield
+        return
+    graph.journal = Journal()
+    try:
+        yield
+    finally:
+        graph.journal = None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The bodies of a pass as its file writes them: ``edit``, ``rewrite`` and ``boundary`` tables, read and checked."""
+"""The bodies of a pass as its file writes them: ``edit``, ``rewrite``, ``region``, ``boundary``; read and checked."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from graphtool.rewrite.expr import Expr
 from graphtool.rewrite.params import Param
 from graphtool.rewrite.pattern import FORWARD, Pattern, check_match, check_order, parse_pattern
 from graphtool.rewrite.reader import Reader
+from graphtool.rewrite.region import Region
+from graphtool.rewrite.region_read import read_region
 from graphtool.rewrite.result import Applied
 from graphtool.rewrite.rule import Rule
 
@@ -58,20 +60,26 @@ class Body:
     """One table of a pass file, for the opsets it is for."""
 
     requires: Requires
-    run: Edit | Rule | Boundary
+    run: Edit | Rule | Region | Boundary
 
     @property
     def boundary(self) -> Boundary | None:
         """Return the boundary, where it is one."""
         return self.run if isinstance(self.run, Boundary) else None
 
-    def apply(self, graph: Graph, params: Mapping[str, object]) -> Applied:
-        """Apply this body where the opset is right; elsewhere nothing matches."""
-        return Applied() if self.requires.missing(graph) else self.run.apply(graph, params)
+    def apply(self, graph: Graph, params: Mapping[str, object], tell: bool = True, record: bool = True) -> Applied:
+        """Apply this body where the opset is right; elsewhere nothing matches. For the flags see :meth:`Rule.apply`."""
+        if self.requires.missing(graph):
+            return Applied()
+        if isinstance(self.run, Rule):
+            return self.run.apply(graph, params, tell, record)
+        if isinstance(self.run, Region):
+            return self.run.apply(graph, params, record)
+        return self.run.apply(graph, params)
 
 
 def read_bodies(reader: Reader, params: Sequence[Param]) -> tuple[Body, ...]:
-    """Return the bodies of a pass in the order edit, rewrite, boundary."""
+    """Return the bodies of a pass in the order edit, rewrite, region, boundary."""
     known = {param.name: param for param in params}
     names = frozenset(known)
     found: list[Body] = []
@@ -79,6 +87,8 @@ def read_bodies(reader: Reader, params: Sequence[Param]) -> tuple[Body, ...]:
         found.append(Body(Requires.read(inner, "opset"), _edit(inner, known)))
     for inner in reader.array("rewrite"):
         found.append(Body(Requires.read(inner, "opset"), read_rule(inner, inner.place, names, extra=("opset",))))
+    for inner in reader.array("region"):
+        found.append(Body(Requires.read(inner, "opset"), read_region(inner, known)))
     for inner in reader.array("boundary"):
         found.append(Body(Requires(), _boundary(inner, known)))
     return tuple(found)
@@ -86,7 +96,7 @@ def read_bodies(reader: Reader, params: Sequence[Param]) -> tuple[Body, ...]:
 
 def read_rule(reader: Reader, name: str, params: frozenset[str], extra: tuple[str, ...]) -> Rule:
     """Return the rewrite in a table; every name it reads is checked."""
-    reader.only("match", "where", "default", "let", "replace", *extra)
+    reader.only("match", "where", "default", "let", "replace", "shared", *extra)
     texts = reader.texts("match", single=True)
     patterns = []
     for number, text in enumerate(texts):
@@ -117,37 +127,57 @@ def read_rule(reader: Reader, name: str, params: frozenset[str], extra: tuple[st
         lets.append((key, reader.expression(f"let.{key}", expression, known)))
         known |= {key}
     new = params | {key for key, _ in lets}
+    shared = _shared(reader, patterns)
     text = reader.text("replace") or ""
     replacement = reader.guarded("replace", lambda: parse_pattern(text))
-    reader.guarded("replace", lambda: _check_replacement(replacement, patterns, inputs | new, variables | new))
-    return Rule(name, tuple(patterns), wheres, tuple(defaults), tuple(lets), replacement)
+    readable = inputs | new | shared
+    reader.guarded("replace", lambda: _check_replacement(replacement, patterns, readable, variables | new))
+    return Rule(name, tuple(patterns), wheres, tuple(defaults), tuple(lets), replacement, shared)
+
+
+def _shared(reader: Reader, patterns: Sequence[Pattern]) -> frozenset[str]:
+    """Return the values inside the match that may have other readers, and that the replacement may read."""
+    names = reader.texts("shared", default=[])
+    for place, value in enumerate(names):
+        if any(value not in p.made or value in p.roots for p in patterns):
+            raise reader.error(f"shared[{place}]", f"{quoted(value)} is not a value inside the match")
+    return frozenset(names)
 
 
 def _check_replacement(
     replacement: Pattern, patterns: Sequence[Pattern], readable: frozenset[str], attributes: frozenset[str]
 ) -> None:
     """Raise PassError unless the statements read only ``readable`` values and ``attributes``, and make every root."""
-    roots = {name for name in patterns[0].nodes[-1].outputs if name}
-    if any({name for name in p.nodes[-1].outputs if name} != roots for p in patterns):
+    roots = set(patterns[0].roots).intersection(replacement.made)
+    if any(p.ends != patterns[0].ends or not roots.issubset(p.roots) for p in patterns):
         raise PassError("the alternatives of the match make different values")
-    missing = roots - set(replacement.made)
+    many = frozenset.intersection(*(p.many for p in patterns))
+    missing = patterns[0].ends - roots
     if missing:
         raise PassError(f"it does not make {quoted(sorted(missing)[0])}, which the match makes")
     inner = {name for p in patterns for name in p.made} - roots
     forwarded = {node.outputs[0] for node in replacement.nodes if node.op_type == FORWARD}
     for node in replacement.nodes:
+        if node.chain:
+            raise PassError("a chain such as 'Op+(x)' belongs in a match")
+        if len(node.op_types) > 1:
+            ops = "|".join(node.op_types)
+            raise PassError(f"{quoted(ops)} belongs in a match; '@y(x)' is the op of the node that made y")
         for name in node.inputs:
+            if (name in node.many) != (name in many):
+                raise PassError(f"'*{name}' is several values in the match and in the replacement, or in neither")
             if name in attributes - readable:
                 raise PassError(f"{quoted(name)} is an attribute; make a constant of it with let")
-            if name in inner:
-                raise PassError(f"{quoted(name)} is inside the match and vanishes with it")
+            if name in inner - readable:
+                raise PassError(f"{quoted(name)} is inside the match and vanishes with it, unless it is shared")
             if name and name not in readable and name not in replacement.made:
                 raise PassError(f"nothing is named {quoted(name)}: not in match, let or params, nor made here")
         for _, variable in node.variables:
             if variable not in attributes:
                 raise PassError(f"no attribute, let or parameter is named {quoted('@' + variable)}")
-        if node.like is not None and not all(node.like in p.made for p in patterns):
-            raise PassError(f"like = @{node.like}: no matched statement makes {quoted(node.like)}")
+        for word, source in (("like = @", node.like), ("@", node.op_of)):
+            if source is not None and not all(source in p.made for p in patterns):
+                raise PassError(f"{word}{source}: no matched statement makes {quoted(source)}")
         if node.op_type == FORWARD and node.outputs[0] not in roots:
             raise PassError(f"{quoted(node.outputs[0])} = ... forwards a value that the match does not make")
         if node.op_type == FORWARD and node.inputs[0] in forwarded:

@@ -11,10 +11,10 @@ from onnx import NodeProto
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
 from graphtool.graph.bodies import walk
+from graphtool.rewrite.binding import equal
 from graphtool.rewrite.build import Refused, make_attribute
 from graphtool.rewrite.expr import Expr, ExprError, TensorRef
 from graphtool.rewrite.facts import tensor_ref
-from graphtool.rewrite.matcher import equal
 from graphtool.rewrite.params import filled
 from graphtool.rewrite.result import Applied, Match, Miss, label
 

@@ -13,42 +13,23 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from graphtool.errors import PassError, did_you_mean, quoted, show
 from graphtool.rewrite import functions_operators as operators
+from graphtool.rewrite.expr_compile import BINARY, COMPARE, MARK, WORDS, Evaluate, compiled, needed_constants
 from graphtool.rewrite.functions import FUNCTIONS
-from graphtool.rewrite.functions_values import TensorRef, checked, integer
+from graphtool.rewrite.functions_values import TensorRef
 
 __all__ = ["FUNCTIONS", "MAX_LENGTH", "Expr", "ExprError", "TensorRef"]
 
 MAX_LENGTH = 500
 MAX_DEPTH = 64  # of brackets and of the tree: far below what the parser and Python's own stack stand
 
-_BINARY: dict[type[ast.operator], str] = {
-    ast.Add: "+",
-    ast.Sub: "-",
-    ast.Mult: "*",
-    ast.Div: "/",
-    ast.FloorDiv: "//",
-    ast.Mod: "%",
-}
-_COMPARE: dict[type[ast.cmpop], str] = {
-    ast.Eq: "==",
-    ast.NotEq: "!=",
-    ast.Lt: "<",
-    ast.LtE: "<=",
-    ast.Gt: ">",
-    ast.GtE: ">=",
-    ast.In: "in",
-    ast.NotIn: "not in",
-}
-_WORDS = {"true": True, "false": False}
-
-# `@axis` becomes an identifier of the same length. Outside strings the text is ASCII, so no other name can begin so,
-# and a place in the parsed text is the same place in the written one.
-_MARK = "Δ"
+# `@axis` becomes an identifier of the same length, with MARK in front. Outside strings the text is ASCII, so no other
+# name can begin so, and a place in the parsed text is the same place in the written one.
 _PIECE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|@[A-Za-z_]|.""", re.DOTALL)
 
 
@@ -56,15 +37,31 @@ class ExprError(PassError):
     """An expression that is not allowed, or has no value here. The message is the reason; the caller adds where."""
 
 
+class _NoValueError(ExprError):
+    """A part of an expression that has no value here. Most are raised where nobody reads the message."""
+
+    def __init__(self, marked: str, node: ast.expr, error: Exception) -> None:
+        super().__init__()
+        self._what = marked, node, error
+
+    def __str__(self) -> str:
+        marked, node, error = self._what
+        reason = show(error) or "too large"  # a MemoryError says nothing
+        return f"{quoted(_segment(node, marked))}: {reason}"
+
+
 @dataclass(frozen=True, slots=True)
 class Expr:
-    """A checked expression. ``names`` and ``attributes`` (without ``@``) are all it reads from its environment."""
+    """A checked expression. ``names`` and ``attributes`` (without ``@``) are all it reads from its environment.
+
+    Where one of ``constants`` is a tensor whose value is not known, the expression has no value.
+    """
 
     text: str
     names: frozenset[str]
     attributes: frozenset[str]
-    _marked: str = field(repr=False, compare=False)
-    _tree: ast.expr = field(repr=False, compare=False)
+    constants: frozenset[str]
+    _evaluate: Evaluate = field(repr=False, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> Expr:
@@ -82,10 +79,12 @@ class Expr:
             raise ExprError(f"{quoted(text)} is not an expression ({_unmark(error.msg)})") from None
         except (ValueError, RecursionError, MemoryError) as error:
             raise ExprError(f"{quoted(text)} is not an expression ({error})") from None
-        names = set(_check(tree, marked)) - _WORDS.keys()
-        attributes = {name for name in names if name.startswith(_MARK)}
+        names = set(_check(tree, marked)) - WORDS.keys()
+        attributes = {name for name in names if name.startswith(MARK)}
         plain = frozenset(names - attributes)
-        return cls(text, plain, frozenset(a.removeprefix(_MARK) for a in attributes), marked, tree)
+        evaluate = compiled(tree, partial(_NoValueError, marked))
+        read = frozenset(a.removeprefix(MARK) for a in attributes)
+        return cls(text, plain, read, frozenset(needed_constants(tree)), evaluate)
 
     def evaluate(self, env: Mapping[str, object]) -> object:
         """Return the value over ``env``: a number, string, None, list, array or TensorRef.
@@ -94,83 +93,22 @@ class Expr:
         too. An attribute that is missing is None. Raises ExprError, naming the part of the expression that failed.
         """
         with np.errstate(all="ignore"):
-            return self._value(self._tree, env)
+            return self._evaluate(env)
+
+    def quiet(self, env: Mapping[str, object]) -> object:
+        """Return :meth:`evaluate` for a caller that has told numpy to ignore overflow and the like."""
+        return self._evaluate(env)
 
     def holds(self, env: Mapping[str, object]) -> bool:
         """Return whether the value counts as true; raises ExprError as :meth:`evaluate` does."""
-        value = self.evaluate(env)
+        return self.decides(self.evaluate(env))
+
+    def decides(self, value: object) -> bool:
+        """Return whether a value of the expression counts as true; raises ExprError where it does neither."""
         try:
             return operators.truth(value)
         except ValueError as error:
             raise ExprError(f"{quoted(self.text)}: {error}") from None
-
-    def _value(self, node: ast.expr, env: Mapping[str, object]) -> object:
-        try:
-            return checked(self._compute(node, env))
-        except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
-            reason = show(error) or "too large"  # a MemoryError says nothing
-            raise ExprError(f"{quoted(_segment(node, self._marked))}: {reason}") from None
-
-    def _compute(self, node: ast.expr, env: Mapping[str, object]) -> object:
-        match node:
-            case ast.Constant(value=value):
-                return value
-            case ast.Name(id=name):
-                return _lookup(name, env)
-            case ast.List(elts=parts) | ast.Tuple(elts=parts):
-                return [self._value(part, env) for part in parts]
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                return not operators.truth(self._value(operand, env))
-            case ast.UnaryOp(operand=operand):
-                return operators.negative(self._value(operand, env))
-            case ast.BinOp(left=left, op=op, right=right):
-                return operators.arithmetic(_BINARY[type(op)], self._value(left, env), self._value(right, env))
-            case ast.BoolOp(op=op, values=parts):
-                stop = isinstance(op, ast.Or)
-                for part in parts[:-1]:
-                    found = self._value(part, env)
-                    if operators.truth(found) == stop:
-                        return found
-                return self._value(parts[-1], env)
-            case ast.Compare():
-                return self._chain(node, env)
-            case ast.IfExp(test=test, body=body, orelse=orelse):
-                return self._value(body if operators.truth(self._value(test, env)) else orelse, env)
-            case ast.Subscript(value=base, slice=ast.Slice(lower=lower, upper=upper, step=step)):
-                ends = [None if end is None else self._bound(end, env) for end in (lower, upper, step)]
-                return operators.index(self._value(base, env), slice(*ends))
-            case ast.Subscript(value=base, slice=at):
-                return operators.index(self._value(base, env), self._value(at, env))
-            case ast.Call(func=ast.Name(id=name), args=args):
-                return FUNCTIONS[name].call(*[self._value(arg, env) for arg in args])
-        raise ValueError("not allowed")  # unreachable after _check
-
-    def _bound(self, node: ast.expr, env: Mapping[str, object]) -> int | None:
-        value = self._value(node, env)
-        return None if value is None else integer(value)
-
-    def _chain(self, node: ast.Compare, env: Mapping[str, object]) -> object:
-        left = self._value(node.left, env)
-        result: object = True
-        for op, right in zip(node.ops, node.comparators, strict=True):
-            if not operators.truth(result):
-                break
-            value = self._value(right, env)
-            result = checked(operators.compare(_COMPARE[type(op)], left, value))
-            left = value
-        return result
-
-
-def _lookup(name: str, env: Mapping[str, object]) -> object:
-    if name in _WORDS:
-        return _WORDS[name]
-    if name.startswith(_MARK):
-        return env.get("@" + name.removeprefix(_MARK))
-    if name in env:
-        return env[name]
-    if "@" + name in env:
-        return env["@" + name]
-    raise ValueError(f"no value of that name here{did_you_mean(name, env)}")
 
 
 def _mark(text: str) -> str:
@@ -187,14 +125,14 @@ def _mark(text: str) -> str:
         if piece.isspace():
             pieces.append(" ")
         elif piece[0] == "@" and len(piece) > 1:
-            pieces.append(_MARK + piece[1:])
+            pieces.append(MARK + piece[1:])
         else:
             pieces.append(piece)
     return "".join(pieces)
 
 
 def _unmark(text: str) -> str:
-    return text.replace(_MARK, "@")
+    return text.replace(MARK, "@")
 
 
 def _segment(node: ast.AST, marked: str) -> str:
@@ -226,14 +164,14 @@ def _parts(node: ast.expr) -> list[ast.expr] | None:
         case ast.Constant(value=int() as value):
             return [] if value < 2**63 else None
         case ast.Name(id=name):
-            return [] if _MARK not in name[1:] else None
+            return [] if MARK not in name[1:] else None
         case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.BoolOp(values=parts):
             return parts
         case ast.UnaryOp(op=ast.Not() | ast.USub(), operand=operand):
             return [operand]
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in BINARY:
             return [left, right]
-        case ast.Compare(left=left, ops=ops, comparators=comparators) if all(type(op) in _COMPARE for op in ops):
+        case ast.Compare(left=left, ops=ops, comparators=comparators) if all(type(op) in COMPARE for op in ops):
             return [left, *comparators]
         case ast.IfExp(test=test, body=body, orelse=orelse):
             return [test, body, orelse]
@@ -241,7 +179,7 @@ def _parts(node: ast.expr) -> list[ast.expr] | None:
             return [value, *(end for end in (lower, upper, step) if end is not None)]
         case ast.Subscript(value=value, slice=at) if not isinstance(at, ast.Tuple):
             return [value, at]
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if not name.startswith(_MARK):
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if not name.startswith(MARK):
             return args
     return None
 

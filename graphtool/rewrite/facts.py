@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+from functools import partial
+
+from onnx import helper
+
 from graphtool.graph import Graph
+from graphtool.graph.forms import Virtual
+from graphtool.graph.values import Shape
 from graphtool.rewrite.expr import TensorRef
+from graphtool.rewrite.functions_values import Tensors
 
 
-def tensor_ref(graph: Graph, name: str) -> TensorRef:
-    """Return the facts of value ``name``; ``''`` is an absent optional input."""
+def tensor_ref(
+    graph: Graph, value: str | Virtual | tuple[str | Virtual, ...], outputs: AbstractSet[str] | None = None
+) -> TensorRef | Tensors:
+    """Return the facts of a value; ``''`` is an absent optional input, several values come as :class:`Tensors`.
+
+    ``outputs`` are the names of the graph's outputs, where the caller has them already.
+    """
+    if isinstance(value, tuple):
+        return Tensors(tuple(_one(graph, item, outputs) for item in value))
+    return _one(graph, value, outputs)
+
+
+def _one(graph: Graph, name: str | Virtual, outputs: AbstractSet[str] | None) -> TensorRef:
+    if isinstance(name, Virtual):
+        array = name.array
+        return TensorRef("", helper.np_dtype_to_tensor_dtype(array.dtype), array.shape, lambda: array, uses=1)
     if not name:
         return TensorRef("", present=False)
-    value = graph.value(name)
-    is_output = any(info.name == name for info in graph.header.output)
     return TensorRef(
         name,
-        value.dtype if value else None,
-        value.shape if value else None,
-        lambda: graph.constant(name),
-        graph.index.uses(name) + is_output,
+        constant=partial(graph.constant, name),
+        elements=partial(graph.facts.elements, name),
+        look=partial(_look, graph, name, outputs),
     )
+
+
+def _look(graph: Graph, name: str, outputs: AbstractSet[str] | None) -> tuple[int | None, Shape | None, int]:
+    """Return the element type, the shape and the number of readers of a value."""
+    found = graph.facts.fact(name)  # not what an output declares, which onnxruntime does not hold to
+    if outputs is None:
+        outputs = {info.name for info in graph.header.output}
+    uses = graph.index.uses(name) + (name in outputs)
+    return found.dtype, found.shape, uses

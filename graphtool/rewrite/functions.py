@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from graphtool.rewrite import functions_equations as equations
 from graphtool.rewrite import functions_lists as lists
+from graphtool.rewrite import functions_shapes as shapes
 from graphtool.rewrite import functions_tensors as tensors
+from graphtool.rewrite import functions_types as types
 from graphtool.rewrite import matrices
 
 _MANY = 64
@@ -49,12 +52,27 @@ _CALLS: tuple[Callable[..., Any], ...] = (
     tensors.shape,
     tensors.rank,
     tensors.dtype,
+    types.type_code,
+    types.lowest,
+    types.highest,
+    types.widens,
     tensors.static,
     tensors.const,
     tensors.present,
     tensors.has,
     tensors.uses,
+    shapes.elements,
+    shapes.extents,
+    shapes.unchanged,
+    shapes.can_reshape,
+    shapes.reshape_dims,
     lists.glob,
+    lists.equation,
+    equations.einsum_counts,
+    equations.einsum_order,
+    equations.einsum_turned,
+    equations.einsum_joined,
+    equations.einsum_fits,
     # its value
     tensors.scalar,
     tensors.ints,
@@ -74,9 +92,11 @@ _CALLS: tuple[Callable[..., Any], ...] = (
     tensors.transpose,
     tensors.flatten,
     tensors.concat,
+    shapes.join,
     tensors.full,
     matrices.interp_matrix,
     matrices.pool_matrix,
+    matrices.window_matrix,
     # numbers and lists
     lists.len_,
     lists.min_,
@@ -92,12 +112,27 @@ _CALLS: tuple[Callable[..., Any], ...] = (
     lists.floor,
     lists.ceil,
     lists.round_,
+    lists.clamp,
+    lists.sorted_,
+    lists.repeat,
     lists.iota,
+    lists.first,
+    lists.divisor,
     lists.zip_add,
     lists.zip_sub,
     lists.zip_mul,
     lists.zip_floordiv,
     # permutations and shapes
+    shapes.reshape_as,
+    shapes.tile_counts,
+    shapes.keeps_order,
+    shapes.joined_axes,
+    shapes.same_or,
+    shapes.disjoint,
+    shapes.wrapped,
+    shapes.order,
+    shapes.full_pads,
+    shapes.per_channel,
     lists.compose,
     lists.inverse,
     lists.broadcasts,

@@ -17,6 +17,7 @@ import numpy as np
 from graphtool.rewrite.functions_values import (
     MAX_ITEMS,
     TensorRef,
+    Tensors,
     array,
     describe,
     integer,
@@ -29,7 +30,9 @@ from graphtool.rewrite.functions_values import (
 
 
 def len_(v: object) -> int:
-    """The number of elements of a list, of characters of a string, or the first dimension of a constant."""
+    """The number of elements of a list or of *xs, of characters of a string, or the first dimension of a constant."""
+    if isinstance(v, Tensors):
+        return len(v.refs)
     return len(array(v) if tensor_like(v) else v if isinstance(v, list | str) else items(v))
 
 
@@ -109,6 +112,65 @@ def _rounded(of_number: Callable[..., int], of_array: Callable[..., Any], v: obj
         return of_number(number(v))
     found = array(v)
     return of_array(found) if is_float(found.dtype) else found
+
+
+def clamp(v: object, low: object, high: object) -> object:
+    """A number, or each element of a constant, brought into the range from low to high; NaN stays."""
+    least, most = number(low), number(high)
+    if least > most:
+        raise ValueError(f"no number lies between {least} and {most}")
+    if not tensor_like(v):
+        return builtins.min(builtins.max(number(v), least), most)
+    found = array(v)
+    return np.where(found < least, least, np.where(found > most, most, found)).astype(found.dtype)
+
+
+def sorted_(v: object) -> list[Any]:
+    """The numbers of a list or of a constant vector in ascending order."""
+    return builtins.sorted(map(number, items(v)))
+
+
+def repeat(v: object, n: object) -> list[Any]:
+    """A list that holds v n times."""
+    if not 0 <= integer(n) <= MAX_ITEMS:
+        raise ValueError(f"a list of {n} elements; 0 to {MAX_ITEMS} are allowed")
+    return [v] * integer(n)
+
+
+def first(v: object) -> int:
+    """The place of the first element of a list that is true (not zero); an error when there is none."""
+    for place, item in enumerate(items(v)):
+        if item:
+            return place
+    raise ValueError("no element is true")
+
+
+def divisor(n: object, limit: object) -> int:
+    """The largest number up to limit by which n can be divided without rest."""
+    whole, most = integer(n), integer(limit)
+    if whole < 1 or most < 1:
+        raise ValueError(f"no divisor of {whole} lies between 1 and {most}")
+    if whole > MAX_ITEMS**2:
+        raise ValueError(f"{whole} is too large to be factored here")
+    small = [k for k in range(1, math.isqrt(whole) + 1) if whole % k == 0]
+    return builtins.max(k for found in small for k in (found, whole // found) if k <= most)
+
+
+def equation(text: object) -> str:
+    """The equation of an Einsum with its letters named a, b, c ... in order: "bhid,bhjd->bhij" is "abcd,abed->abce"."""
+    if not isinstance(text, str):
+        raise ValueError(f"{describe(text)} is not the equation of an Einsum")
+    plain = text.replace(" ", "")
+    left, arrow, right = plain.partition("->")
+    if not arrow or not builtins.all(c.isalpha() or c == "," for c in left) or not (right.isalpha() or not right):
+        raise ValueError(f"the equation {text!r} is not plain: letters on both sides of an arrow")
+    letters = list(dict.fromkeys(c for c in left if c != ","))
+    if len(letters) > 26:
+        raise ValueError(f"the equation {text!r} has more than 26 letters")
+    names = {letter: chr(ord("a") + place) for place, letter in enumerate(letters)}
+    if not set(right) <= set(letters):
+        raise ValueError(f"the equation {text!r} makes what it does not read")
+    return "".join(names.get(c, c) for c in left) + "->" + "".join(names[c] for c in right)
 
 
 def iota(n: object) -> list[int]:

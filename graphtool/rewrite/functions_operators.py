@@ -13,7 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from graphtool.rewrite.functions_values import Array, array, describe, integer, is_float, number, tensor_like, within
+from graphtool.rewrite.functions_values import (
+    MAX_ELEMENTS,
+    Array,
+    TensorRef,
+    Tensors,
+    array,
+    describe,
+    integer,
+    is_float,
+    number,
+    tensor_like,
+    within,
+)
 
 _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
@@ -30,15 +42,26 @@ _ORDER: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
 }
 _EQUAL: dict[str, Callable[[Any, Any], Any]] = {"==": operator.eq, "!=": operator.ne}
+_COMPARE = _EQUAL | _ORDER
 
 
 def arithmetic(symbol: str, a: object, b: object) -> object:
     """Return ``a symbol b`` for one of ``+ - * / // %``; ``+`` also concatenates two lists or two strings."""
+    if type(a) is TensorRef:
+        a = array(a)
+    if type(b) is TensorRef:
+        b = array(b)
+    if type(a) is np.ndarray and type(b) is np.ndarray:
+        if a.dtype == b.dtype == np.float32 and (a.shape == b.shape or a.size * b.size <= MAX_ELEMENTS):
+            return _ARITHMETIC[symbol](a, b)  # most of what passes compute: statistics and weights of one type
+    elif type(a) in (int, float) and type(b) in (int, float):
+        return _ARITHMETIC[symbol](a, b)
     if tensor_like(a) or tensor_like(b):
         x, y = _operands(a, b)
-        integral = not (is_float(np.asarray(x).dtype) or is_float(np.asarray(y).dtype))
-        if symbol in ("//", "%") and integral and not np.all(y):
-            raise ValueError("division by zero")
+        if symbol in ("//", "%"):
+            integral = not (is_float(np.asarray(x).dtype) or is_float(np.asarray(y).dtype))
+            if integral and not np.all(y):
+                raise ValueError("division by zero")
         return _ARITHMETIC[symbol](x, y)
     if symbol == "+" and ((isinstance(a, list) and isinstance(b, list)) or (isinstance(a, str) and isinstance(b, str))):
         return a + b  # type: ignore[operator]
@@ -57,7 +80,7 @@ def compare(symbol: str, a: object, b: object) -> object:
             raise ValueError(f"{describe(a)} cannot be looked for in {describe(b)}")
         return (a in b) == (symbol == "in")
     if tensor_like(a) or tensor_like(b):
-        return (_EQUAL | _ORDER)[symbol](*_operands(a, b))
+        return _COMPARE[symbol](*_operands(a, b))
     if symbol in _EQUAL:
         return _EQUAL[symbol](a, b)
     if isinstance(a, str) and isinstance(b, str):
@@ -67,6 +90,8 @@ def compare(symbol: str, a: object, b: object) -> object:
 
 def index(value: object, at: object) -> object:
     """Return element or slice ``at`` of a list, a string, or (along its first axis) a constant."""
+    if isinstance(value, Tensors):
+        return value.refs[integer(at)]
     if not isinstance(value, list | str):
         if not tensor_like(value):
             raise ValueError(f"{describe(value)} has no elements")
@@ -86,7 +111,8 @@ def truth(value: object) -> bool:
 def _operands(a: object, b: object) -> tuple[Array | int | float, Array | int | float]:
     x = array(a) if tensor_like(a) else number(a)
     y = array(b) if tensor_like(b) else number(b)
-    within(math.prod(np.broadcast_shapes(np.shape(x), np.shape(y))))
+    if np.size(x) * np.size(y) > MAX_ELEMENTS and np.shape(x) != np.shape(y):
+        within(math.prod(np.broadcast_shapes(np.shape(x), np.shape(y))))
     if isinstance(x, np.ndarray):
         return x, _beside(x, y)
     return _beside(y, x), y

@@ -10,7 +10,7 @@ import numpy as np
 
 from graphtool.errors import quoted
 from graphtool.rewrite import functions_values as values
-from graphtool.rewrite.functions_values import Array, TensorRef, array, integer, integers, items
+from graphtool.rewrite.functions_values import Array, TensorRef, Tensors, array, integer, integers, items
 
 
 def shape(x: object) -> list[int | str]:
@@ -34,16 +34,20 @@ def dtype(x: object) -> str:
 
 
 def static(x: object) -> bool:
-    """Whether every dimension is a known number."""
+    """Whether every dimension is a known number; of *xs, of each of them."""
+    if isinstance(x, Tensors):
+        return all(static(ref) for ref in x.refs)
     if isinstance(x, TensorRef) and x.shape is None:
         return False
     return all(isinstance(dim, int) for dim in shape(x))
 
 
 def const(x: object) -> bool:
-    """Whether the value is known: an initializer, the output of a Constant, or something computed here."""
+    """Whether the value is known: an initializer, the output of a Constant, or something computed; of *xs, each."""
+    if isinstance(x, Tensors):
+        return all(const(ref) for ref in x.refs)
     if isinstance(x, TensorRef):
-        return x.present and x.constant() is not None
+        return x.present and x.known is not None
     return x is not None
 
 
@@ -92,9 +96,12 @@ def near(x: object, v: object, tol: object = None) -> bool:
     found = array(x)
     wanted = float(values.number(v))
     if tol is None:
-        spacing = {"float16": 2.0**-10, "bfloat16": 2.0**-7}.get(found.dtype.name, 0.0)
+        narrow = found.dtype.itemsize == 2
+        spacing = {"float16": 2.0**-10, "bfloat16": 2.0**-7}.get(found.dtype.name, 0.0) if narrow else 0.0
         tol = max(1e-6, spacing)
     limit = abs(float(values.number(tol)) * wanted)
+    if found.size == 1:  # nearly all that are asked about, and numpy is slow with so little
+        return abs(float(found.item()) - wanted) <= limit
     return found.size > 0 and bool(np.all(np.abs(found.astype(np.float64) - wanted) <= limit))
 
 

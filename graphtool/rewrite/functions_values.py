@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,34 +23,101 @@ MAX_ELEMENTS = 2**26  # of an array: a float32 matrix of 8192 x 8192
 MAX_ITEMS = 4096  # of a list, and characters of a string
 
 Array = NDArray[Any]
+Look = Callable[[], tuple[int | None, Shape | None, int]]
 
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_MADE = frozenset((*_FLOATS, *_INTEGERS, "bool"))  # types of which a constant can be made
 
 
-def _no_constant() -> None:
+_NUMERIC = frozenset(map(np.dtype, ("float32", "float64", "float16", "int64", "int32", "bool")))  # the usual ones
+
+
+def _nothing() -> None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
 class TensorRef:
-    """A tensor of the graph as an expression sees it; its value is read only where one is needed.
+    """A tensor of the graph as an expression sees it; what it is and its value are looked up only where one asks.
 
     ``dtype`` is an ``onnx.TensorProto`` data type (None or 0 unknown), ``shape`` None where the rank is unknown,
     ``constant`` returns the value or None, ``uses`` counts the readers, ``present`` is False for an optional input
-    that the node leaves out.
+    that the node leaves out. ``elements`` returns what is known of the elements of a small integer tensor that is no
+    constant (``graphtool.graph`` content), or None. With ``look`` dtype, shape and uses are what that returns.
     """
 
-    name: str
-    dtype: int | None = None
-    shape: Shape | None = None
-    constant: Callable[[], Array | None] = _no_constant
-    uses: int = 0
-    present: bool = True
+    __slots__ = ("_array", "_dtype", "_look", "_shape", "_uses", "constant", "elements", "name", "present")
+
+    def __init__(
+        self,
+        name: str,
+        dtype: int | None = None,
+        shape: Shape | None = None,
+        constant: Callable[[], Array | None] = _nothing,
+        uses: int = 0,
+        present: bool = True,
+        elements: Callable[[], Any] = _nothing,
+        look: Look | None = None,
+    ) -> None:
+        self.name = name
+        self.constant = constant
+        self.present = present
+        self.elements = elements
+        self._dtype, self._shape, self._uses = dtype, shape, uses
+        self._look = look
+        self._array: Array | None = None
+
+    def _see(self) -> None:
+        if self._look is not None:
+            self._dtype, self._shape, self._uses = self._look()
+            self._look = None
+
+    @property
+    def dtype(self) -> int | None:
+        """The element type."""
+        self._see()
+        return self._dtype
+
+    @property
+    def shape(self) -> Shape | None:
+        """The sizes: numbers, symbols of the model, None where a size is not known."""
+        self._see()
+        return self._shape
+
+    @property
+    def known(self) -> Array | None:
+        """The value where it is constant; looked up once."""
+        if self._array is None:
+            self._array = self.constant()
+        return self._array
+
+    @property
+    def uses(self) -> int:
+        """How many readers there are."""
+        self._see()
+        return self._uses
+
+
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """The tensors that an input such as ``*xs`` of a pattern stands for."""
+
+    refs: tuple[TensorRef, ...]
+
+
+_SIMPLE = frozenset((TensorRef, bool, float, type(None)))
 
 
 def checked(value: object) -> object:
     """Return ``value`` in the one form expressions use (tuples as lists, numpy scalars as arrays), or refuse it."""
+    kind = type(value)
+    if kind in _SIMPLE:
+        return value
+    if kind is np.ndarray:
+        within(value.size)  # type: ignore[attr-defined]  # an array, by its type
+        return value
+    if kind is int and -(2**63) <= value < 2**63:  # type: ignore[operator]  # an int, by its type
+        return value
     if isinstance(value, np.generic):
         value = np.asarray(value)
     if isinstance(value, np.ndarray):
@@ -61,7 +129,7 @@ def checked(value: object) -> object:
         if len(value) > MAX_ITEMS:
             raise ValueError(f"a list of {len(value)} elements; at most {MAX_ITEMS} are allowed")
         return [_scalar(v) for v in value]
-    elif not isinstance(value, TensorRef):
+    elif not isinstance(value, TensorRef | Tensors):
         return _scalar(value)
     return value
 
@@ -87,6 +155,8 @@ def describe(value: object) -> str:
     """Return what kind of thing ``value`` is, for a message."""
     if isinstance(value, TensorRef):
         return f"tensor {quoted(value.name)}"
+    if isinstance(value, Tensors):
+        return f"{len(value.refs)} tensors"
     if isinstance(value, np.ndarray):
         return f"an array of shape {list(value.shape)}"
     if isinstance(value, list | tuple):
@@ -139,6 +209,8 @@ def tensor_like(value: object) -> bool:
 
 def array(value: object) -> Array:
     """Return a number, a list of numbers or a constant as an array: int64, float64 and bool, or the constant's type."""
+    if type(value) is np.ndarray:
+        return value if value.dtype in _NUMERIC else _numeric(value)
     if isinstance(value, TensorRef):
         return _constant(value)
     if isinstance(value, np.ndarray):
@@ -151,14 +223,21 @@ def array(value: object) -> Array:
     return made if isinstance(value, list) else made.reshape(())
 
 
+class NotConstantError(ValueError):
+    """A tensor has no known value. Raised for most matches of a pattern with constants, so the message waits."""
+
+    def __str__(self) -> str:
+        return f"{quoted(self.args[0])} is not a constant"
+
+
 def _constant(ref: TensorRef) -> Array:
     if not ref.present:
         raise ValueError(f"input {quoted(ref.name)} is absent")
-    value = ref.constant()
+    value = ref.known
     if value is None:
-        raise ValueError(f"{quoted(ref.name)} is not a constant")
+        raise NotConstantError(ref.name)
     within(value.size)
-    return _numeric(np.asarray(value))
+    return value if type(value) is np.ndarray and value.dtype in _NUMERIC else _numeric(np.asarray(value))
 
 
 def _numeric(value: Array) -> Array:
@@ -193,12 +272,12 @@ def cast(value: object, name: str) -> Array:
     Rounding between floating-point types is allowed. Nothing else may be lost: a fraction, NaN or an integer out of
     range on the way to an integer type, or a finite number that would become infinite, raises ValueError.
     """
-    if name not in (*_FLOATS, *_INTEGERS, "bool"):
+    if name not in _MADE:
         raise ValueError(f"no constant can be made of type {quoted(name)}{did_you_mean(name, _FLOATS + _INTEGERS)}")
     source = array(value)
-    target = onnx.helper.tensor_dtype_to_np_dtype(dtype_code(name))
-    if target.name != name:
-        raise ValueError(f"this version of onnx has no numpy type for {name}")
+    target = _numpy_type(name)
+    if source.dtype == target:
+        return source
     if name in _FLOATS:
         result = source.astype(target)
         if np.any(np.isinf(result) & np.isfinite(source)):
@@ -211,6 +290,14 @@ def cast(value: object, name: str) -> Array:
     return np.asarray(result)
 
 
+@lru_cache(maxsize=32)
+def _numpy_type(name: str) -> np.dtype[Any]:
+    target = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(dtype_code(name)))
+    if target.name != name:
+        raise ValueError(f"this version of onnx has no numpy type for {name}")
+    return target
+
+
 def _fits(source: Array, low: int, high: int) -> bool:
     if source.size == 0 or source.dtype == np.bool_:
         return True
@@ -219,6 +306,16 @@ def _fits(source: Array, low: int, high: int) -> bool:
     exact = source.astype(np.float64)
     # high + 1 is a power of two, so float64 holds it; high itself it may not. NaN fails every comparison.
     return bool(np.all((exact == np.floor(exact)) & (exact >= low) & (exact < high + 1)))
+
+
+def bounds(name: str) -> tuple[Any, Any]:
+    """Return the least and the greatest number of an element type, infinities included."""
+    if name in _FLOATS:
+        return -math.inf, math.inf
+    if name in _INTEGERS:
+        info = np.iinfo(name)
+        return int(info.min), int(info.max)
+    raise ValueError(f"{quoted(name)} has no least number{did_you_mean(name, _FLOATS + _INTEGERS)}")
 
 
 def elements(dims: list[int]) -> int:

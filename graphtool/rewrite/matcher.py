@@ -1,208 +1,346 @@
-"""Finding a pattern in a graph: backtracking from the last statement towards the inputs."""
+"""Finding a pattern in a graph: backtracking from the last statement, towards the inputs and to the other roots.
+
+The search is written in continuations: each step binds what it can, calls ``then`` for the rest, and takes its own
+bindings back where the rest fails. Nothing is copied, and most attempts end at the first look at a producer.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from onnx import NodeProto
 
 from graphtool.errors import quoted, show
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
+from graphtool.graph.forms import moved, virtual_inputs
+from graphtool.rewrite.binding import Binding, Bound, Operand, equal, same_op, shown
 from graphtool.rewrite.pattern import Pattern, PatternNode
+from graphtool.rewrite.quick import quick_checks
 from graphtool.rewrite.result import label
 
 MAX_LOOKS = 2_000  # nodes looked at for one anchor
+MAX_LINKS = 1_000  # of one chain
 
-
-@dataclass(slots=True)
-class Binding:
-    """What pattern names stand for: values by name ('' for an absent input), attributes, and slots by statement."""
-
-    values: dict[str, str] = field(default_factory=dict)
-    attributes: dict[str, object] = field(default_factory=dict)
-    slots: dict[int, int] = field(default_factory=dict)
-
-    def copy(self) -> Binding:
-        """Return an independent copy."""
-        return Binding(dict(self.values), dict(self.attributes), dict(self.slots))
+Then = Callable[[], bool]
 
 
 class Matcher:
-    """Matches one pattern at one place; keeps the reason of the attempt that got furthest."""
+    """Matches one pattern at one place. With ``tell``, keeps the reason of the attempt that got furthest.
 
-    def __init__(self, graph: Graph, pattern: Pattern, optional: frozenset[str], fixed: Mapping[str, object]) -> None:
+    ``optional`` values may be absent; ``open_names`` may have readers outside the match; ``constants`` must be known;
+    ``fixed`` are the parameters, which a pattern may read as @name.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        pattern: Pattern,
+        optional: frozenset[str],
+        fixed: Mapping[str, object],
+        open_names: frozenset[str],
+        constants: frozenset[str] = frozenset(),
+        tell: bool = True,
+    ) -> None:
         self.graph = graph
         self.pattern = pattern
-        self.optional = optional  # values that may be absent
-        self.fixed = fixed  # parameters that a pattern may read as @name
-        self.versions = {node.domain: graph.opset(node.domain) for node in pattern.nodes}
+        self.optional = optional
+        self.fixed = fixed
+        self.tell = tell
+        self.last = len(pattern.nodes) - 1
+        self.binding = Binding()
+        self.reason = ""
         self.outputs = frozenset(info.name for info in graph.header.output)
-        self.makers = {
+        self._versions = {node.domain: graph.opset(node.domain) for node in pattern.nodes}
+        self._makers = {
             name: (number, position)
             for number, node in enumerate(pattern.nodes)
             for position, name in enumerate(node.outputs)
             if name
         }
-        self.reason = ""
+        self._open = open_names
+        self.constants = constants
+        self._has_inner = any(n.chain or not open_names.issuperset(filter(None, n.outputs)) for n in pattern.nodes)
+        self._quick = quick_checks(pattern, optional, constants, self._versions)
+        self._trail: list[tuple[dict[str, Bound] | dict[int, int], str | int]] = []
         self._reach = -1
         self._looks = 0
 
-    def matches(self, slot: int) -> Iterator[Binding]:
-        """Yield the ways in which the last statement can stand for the node in ``slot``."""
+    def attempt(self, slot: int, accept: Then) -> bool:
+        """Try the last statement at the node in ``slot``; ``accept`` is called for each way until it returns True."""
         self.reason, self._reach, self._looks = "", -1, 0
-        last = len(self.pattern.nodes) - 1
-        for binding in self._node(last, slot, Binding()):
-            found = self._inner(binding)
-            if found is None:
-                yield binding
-            else:
-                self._miss(binding, found, bonus=1)
+        if not self.tell and not self._may_match(slot):
+            return False
+        self.binding = Binding()
+        self._trail = []
+        return self._node(self.last, slot, partial(self._rest, accept))
 
-    def _node(self, number: int, slot: int, binding: Binding) -> Iterator[Binding]:
+    def _rest(self, accept: Then) -> bool:
+        """Find the statements that the last one does not lead to, through the readers of a value that is bound."""
+        slots = self.binding.slots
+        if len(slots) == len(self.pattern.nodes):
+            return self._whole(accept)
+        for number, wanted in enumerate(self.pattern.nodes):
+            if number in slots:
+                continue
+            for name in wanted.inputs:
+                value = self.binding.values.get(name) if name not in wanted.many else None
+                if isinstance(value, str) and value:
+                    readers = [s for s in self.graph.index.reader_slots(value) if s not in slots.values()]
+                    return any(self._node(number, slot, partial(self._rest, accept)) for slot in readers)
+        self._miss("a statement reads no value that is known here")  # its readers are elsewhere: no connection upward
+        return False
+
+    def _whole(self, accept: Then) -> bool:
+        if self._has_inner:
+            fault = self._inner()
+            if fault is not None:
+                self._miss(fault, bonus=1)
+                return False
+        return accept()
+
+    def _node(self, number: int, slot: int, then: Then) -> bool:
         wanted = self.pattern.nodes[number]
         node = self.graph.node(slot)
+        binding = self.binding
         self._looks += 1
         if self._looks > MAX_LOOKS:  # commutative operators that lead to the same nodes again: 2^depth ways
             self.reason, self._reach = f"given up after a look at {MAX_LOOKS} nodes", len(self.pattern.nodes) + 2
-            return
-        if node is None or not _same_op(wanted, node):
-            got = "no node" if node is None else show(node.op_type)
-            self._miss(binding, f"{wanted.op_type} is wanted where {got} is" + _at(node))
-            return
+            return False
+        if node is None or not same_op(wanted, node):
+            if self.tell:
+                got = "no node" if node is None else show(node.op_type)
+                self._miss(f"{'|'.join(wanted.op_types)} is wanted where {got} is" + _at(node))
+            return False
         if number in binding.slots:
-            if binding.slots[number] == slot:
-                yield binding
-            return
+            return binding.slots[number] == slot and then()
         if slot in binding.slots.values():
-            return
-        own = binding.copy()
-        own.slots[number] = slot
-        fault = self._attributes(wanted, node, own) or self._outputs(wanted, node, own)
-        if fault:
-            self._miss(binding, f"{fault}{_at(node)}")
-            return
-        inputs = list(node.input)
+            return False
+        mark = len(self._trail)
+        known = dict(binding.attributes) if wanted.variables else None
+        self._set(binding.slots, number, slot)
+        fault = self._attributes(wanted, node)
+        if fault is None:
+            fault = self._outputs(wanted, node)
+        if fault is not None:
+            self._miss(f"{fault}{_at(node)}")
+        elif self._operands(number, wanted, node, then):
+            return True
+        self._undo(mark)
+        if known is not None:
+            binding.attributes = known
+        return False
+
+    def _operands(self, number: int, wanted: PatternNode, node: NodeProto, then: Then) -> bool:
+        """Match the inputs of a node that fits in all else."""
+        inputs = self._inputs_of(number, node)
         while inputs and not inputs[-1]:
             inputs.pop()
+        if wanted.many:
+            return self._parted(wanted, wanted.inputs, inputs, then)
         if len(inputs) > len(wanted.inputs):
-            self._miss(own, f"{len(inputs)} inputs where at most {len(wanted.inputs)} are wanted{_at(node)}")
-            return
+            if self.tell:
+                self._miss(f"{len(inputs)} inputs where at most {len(wanted.inputs)} are wanted{_at(node)}")
+            return False
         inputs += [""] * (len(wanted.inputs) - len(inputs))
-        yield from self._inputs(wanted.inputs, inputs, own)
-        commutes = wanted.op_type in ops.COMMUTATIVE and wanted.domain in ("", "ai.onnx")
-        if commutes and len(inputs) == 2 and inputs[0] != inputs[1]:
-            yield from self._inputs(wanted.inputs, inputs[::-1], own)
+        if wanted.chain and self._longer(number, wanted, inputs, then):
+            return True
+        if self._inputs(wanted.inputs, inputs, 0, then):
+            return True
+        commutes = len(inputs) == 2 and node.op_type in ops.COMMUTATIVE and wanted.domain in ("", "ai.onnx")
+        return commutes and inputs[0] != inputs[1] and self._inputs(wanted.inputs, inputs[::-1], 0, then)
 
-    def _inputs(self, wanted: tuple[str, ...], given: list[str], binding: Binding) -> Iterator[Binding]:
-        if not wanted:
-            yield binding
-            return
-        name, value = wanted[0], given[0]
-        for bound in self._value(name, value, binding):
-            yield from self._inputs(wanted[1:], given[1:], bound)
+    def _inputs(self, wanted: Sequence[str], given: Sequence[Operand], place: int, then: Then) -> bool:
+        """Bind the inputs from ``place`` on, then go on."""
+        values = self.binding.values
+        mark = len(self._trail)
+        while place < len(wanted):
+            name, value = wanted[place], given[place]
+            place += 1
+            if name in values:
+                if values[name] == value:
+                    continue
+                if self.tell:
+                    self._miss(f"{name} is {shown(values[name])} in one place, {shown(value)} in another")
+            elif not name:
+                if not value:
+                    continue
+                self._miss(f"input {shown(value)} is there where none is wanted" if self.tell else "")
+            elif not value and name not in self.optional:
+                self._miss(f"input {name} is absent")
+            elif name not in self._makers:
+                if name in self.constants and isinstance(value, str) and value and not self.graph.is_constant(value):
+                    self._miss(f"{shown(value)} is not a constant" if self.tell else "")
+                    self._undo(mark)
+                    return False
+                self._set(values, name, value)
+                continue
+            elif self._made(name, value, partial(self._inputs, wanted, given, place, then)):
+                return True
+            self._undo(mark)
+            return False
+        if then():
+            return True
+        self._undo(mark)
+        return False
 
-    def _value(self, name: str, value: str, binding: Binding) -> Iterator[Binding]:
-        if not name:
-            if not value:
-                yield binding
-            else:
-                self._miss(binding, f"input {quoted(value)} is there where none is wanted")
-            return
-        if name in binding.values:
-            if binding.values[name] == value:
-                yield binding
-            else:
-                self._miss(
-                    binding, f"{name} is {quoted(binding.values[name])} in one place, {quoted(value)} in another"
-                )
-            return
-        if not value and name not in self.optional:
-            self._miss(binding, f"input {name} is absent")
-            return
-        if name not in self.makers:
-            own = binding.copy()
-            own.values[name] = value
-            yield own
-            return
-        number, position = self.makers[name]
-        slot = self.graph.index.producer_slot(value)
+    def _made(self, name: str, value: Operand, then: Then) -> bool:
+        """Match the statement that makes ``name`` at the producer of ``value``."""
+        number, position = self._makers[name]
+        slot = self.graph.index.producer_slot(value) if isinstance(value, str) else None
         if slot is None:
-            wanted = self.pattern.nodes[number].op_type
-            self._miss(binding, f"{name} is to come from {wanted}, but {quoted(value)} is an input or a constant")
-            return
+            if self.tell:
+                wanted = "|".join(self.pattern.nodes[number].op_types)
+                self._miss(f"{name} is to come from {wanted}, but {shown(value)} is an input or a constant")
+            return False
         node = self.graph.node(slot)
-        assert node is not None
-        for bound in self._node(number, slot, binding):
-            if bound.values.get(name) == value and list(node.output).index(value) == position:
-                yield bound
+        if node is None or position >= len(node.output) or node.output[position] != value:
+            return False
+        return self._node(number, slot, then)
 
-    def _attributes(self, wanted: PatternNode, node: NodeProto, binding: Binding) -> str | None:
-        version = self.versions[wanted.domain]
+    def _parted(self, wanted: PatternNode, names: Sequence[str], given: Sequence[Operand], then: Then) -> bool:
+        """Match inputs some of which stand for any number of values; the shortest stretch of each is tried first."""
+        first = next((place for place, name in enumerate(names) if name in wanted.many), None)
+        if first is None:
+            return len(names) == len(given) and self._inputs(names, given, 0, then)
+        if first:
+            if len(given) < first:
+                return False
+            rest = partial(self._parted, wanted, names[first:], given[first:], then)
+            return self._inputs(names[:first], given[:first], 0, rest)
+        least = sum(name not in wanted.many for name in names[1:])
+        many = len(wanted.many & set(names[1:]))
+        longest = len(given) - least
+        for length in range(longest + 1) if many else [longest] * (longest >= 0):
+            mark = len(self._trail)
+            self._set(self.binding.values, names[0], tuple(given[:length]))
+            if self._parted(wanted, names[1:], given[length:], then):
+                return True
+            self._undo(mark)
+        return False
+
+    def _longer(self, number: int, wanted: PatternNode, inputs: list[Operand], then: Then) -> bool:
+        """Let one more link of a chain take part: the longest chain is tried first, each shorter one after it."""
+        links = self.binding.links.get(number, ())
+        value = inputs[0]
+        slot = self.graph.index.producer_slot(value) if isinstance(value, str) else None
+        node = self.graph.node(slot) if slot is not None else None
+        if slot is None or node is None or len(links) >= MAX_LINKS or not same_op(wanted, node):
+            return False
+        if slot in self.binding.slots.values() or len(node.output) != 1:
+            return False
+        if self._attributes(wanted, node) is not None:
+            return False
+        own = self._inputs_of(number, node)
+        if own[1:] != inputs[1:]:
+            return False
+        self.binding.links[number] = (slot, *links)
+        if self._longer(number, wanted, own, then) or self._inputs(wanted.inputs, own, 0, then):
+            return True
+        self.binding.links[number] = links
+        return False
+
+    def _inputs_of(self, number: int, node: NodeProto) -> list[Operand]:
+        wanted = self.pattern.nodes[number]
+        version = self._versions[wanted.domain]
+        if (moves := moved(node.op_type, version)) and not {
+            n for n, _ in (*wanted.literals, *wanted.variables)
+        }.isdisjoint(moves.values()):
+            return list(node.input)  # the statement names an attribute that is an input today: it is for old opsets
+        return list(virtual_inputs(node, version, self.graph.constant))
+
+    def _attributes(self, wanted: PatternNode, node: NodeProto) -> str | None:
+        """Return why attributes do not fit ('' where nobody asks), or None."""
+        version = self._versions[wanted.domain]
         for name, literal in wanted.literals:
             value = ops.effective(node, name, version)
             if not equal(value, literal):
-                return f"{name} is {value!r}, {literal!r} is wanted"
+                return f"{name} is {value!r}, {literal!r} is wanted" if self.tell else ""
         for name, variable in wanted.variables:
             value = ops.effective(node, name, version)
-            known = self.fixed if variable in self.fixed else binding.attributes
+            known = self.fixed if variable in self.fixed else self.binding.attributes
             if variable in known and not equal(known[variable], value):
-                return f"{name} is {value!r}, {known[variable]!r} is wanted"
-            binding.attributes[variable] = value
+                return f"{name} is {value!r}, {known[variable]!r} is wanted" if self.tell else ""
+            self.binding.attributes[variable] = value
         return None
 
-    def _outputs(self, wanted: PatternNode, node: NodeProto, binding: Binding) -> str | None:
+    def _outputs(self, wanted: PatternNode, node: NodeProto) -> str | None:
         for position, value in enumerate(node.output):
             name = wanted.outputs[position] if position < len(wanted.outputs) else ""
             if name:
-                if binding.values.setdefault(name, value) != value:
+                if self.binding.values.get(name, value) != value:
                     return f"{name} is another value"
-            elif value and (self.graph.index.uses(value) or value in self.outputs):
+                self._set(self.binding.values, name, value)
+            elif value and (value in self.outputs or self.graph.index.uses(value)):
                 return f"output {quoted(value)} is read, but the pattern does not name it"
         return None
 
-    def _inner(self, binding: Binding) -> str | None:
+    def _inner(self) -> str | None:
         """Return why inner values of a match must stay: they are read from outside of it."""
-        slots = set(binding.slots.values())
-        last = len(self.pattern.nodes) - 1
-        for number, slot in binding.slots.items():
-            node = self.graph.node(slot)
-            assert node is not None
-            if number == last:
-                continue
-            for value in node.output:
-                if value in self.outputs:
-                    return f"{quoted(value)} is a graph output too"
-                others = [
-                    n for s in self.graph.index.reader_slots(value) if s not in slots and (n := self.graph.node(s))
-                ]
-                if others:
-                    return f"{quoted(value)} is also read by {quoted(label(others[0]))}"
+        slots = set(self.binding.all_slots())
+        for number in self.binding.slots:
+            places = self.pattern.nodes[number].outputs
+            for link in self.binding.links.get(number, ()):
+                fault = self._read_outside(link, slots, ())
+                if fault:
+                    return fault
+            if not self._open.issuperset(name for name in places if name):
+                fault = self._read_outside(self.binding.slots[number], slots, places)
+                if fault:
+                    return fault
         return None
 
-    def _miss(self, binding: Binding, reason: str, bonus: int = 0) -> None:
-        reach = len(binding.slots) + bonus
-        if reach > self._reach:
+    def _read_outside(self, slot: int, slots: set[int], places: Sequence[str]) -> str | None:
+        node = self.graph.node(slot)
+        assert node is not None
+        for position, value in enumerate(node.output):
+            if position < len(places) and places[position] in self._open:
+                continue
+            if value in self.outputs:
+                return f"{quoted(value)} is a graph output too"
+            for reader in self.graph.index.reader_slots(value):
+                if reader not in slots and (other := self.graph.node(reader)) is not None:
+                    return f"{quoted(value)} is also read by {quoted(label(other))}"
+        return None
+
+    def _may_match(self, slot: int) -> bool:
+        """Look at the producers of a node's inputs: most attempts end here, before anything is bound."""
+        graph = self.graph
+        node = graph.node(slot)
+        if node is None or node.op_type not in self.pattern.nodes[-1].op_types:
+            return False
+        if not self._quick:
+            return True
+        inputs = list(node.input)
+        producers = graph.index.producers
+        for place, op_types in self._quick:
+            for name in inputs if place < 0 else inputs[place : place + 1]:
+                if op_types is None:
+                    if graph.is_constant(name):
+                        break
+                elif (at := producers.get(name)) is not None:
+                    maker = graph.node(at)
+                    if maker is not None and maker.op_type in op_types:
+                        break
+            else:
+                return False
+        return True
+
+    def _set(self, where: dict[str, Bound] | dict[int, int], key: str | int, value: object) -> None:
+        if key not in where:
+            where[key] = value  # type: ignore[index,assignment]  # each dictionary with its own kind of key
+            self._trail.append((where, key))
+
+    def _undo(self, mark: int) -> None:
+        while len(self._trail) > mark:
+            where, key = self._trail.pop()
+            del where[key]  # type: ignore[arg-type]  # each dictionary with its own kind of key
+
+    def _miss(self, reason: str, bonus: int = 0) -> None:
+        reach = len(self.binding.slots) + bonus
+        if self.tell and reach > self._reach:
             self._reach, self.reason = reach, reason
-
-
-def _same_op(wanted: PatternNode, node: NodeProto) -> bool:
-    if wanted.op_type != node.op_type:
-        return False
-    return wanted.domain == node.domain or {wanted.domain, node.domain} == {"", "ai.onnx"}
-
-
-def equal(a: object, b: object) -> bool:
-    """Whether two attribute values are the same; floats to six digits."""
-    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
-        # attributes are float32 in the file; a pattern writes decimal digits
-        exact = isinstance(a, int) and isinstance(b, int)
-        return a == b if exact else math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-12)
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(equal, a, b))
-    return type(a) is type(b) and a == b
 
 
 def _at(node: NodeProto | None) -> str:

@@ -110,6 +110,43 @@ def pool_matrix(in_size: int, out_size: int) -> NDArray[np.float32]:
     return matrix
 
 
+def window_matrix(
+    in_size: int,
+    out_size: int,
+    kernel: int,
+    stride: int = 1,
+    pad_begin: int = 0,
+    pad_end: int = 0,
+    dilation: int = 1,
+    count_pad: int = 0,
+) -> NDArray[np.float32]:
+    """The [out, in] float32 matrix of AveragePool along one axis; count_pad is its count_include_pad.
+
+    Source: the ONNX specification of AveragePool. Where padding counts, each window is divided by its size, and one
+    that leaves the padded input, as ceil_mode allows, is refused: implementations do not agree on its size.
+    """
+    n, m = _sizes(in_size, out_size)
+    size, step, gap = integer(kernel), integer(stride), integer(dilation)
+    begin, end = integer(pad_begin), integer(pad_end)
+    if min(size, step, gap) < 1 or min(begin, end) < 0:
+        raise ValueError(f"a window of {size} with stride {step}, dilation {gap} and padding {begin}, {end}")
+    starts = np.arange(m, dtype=np.int64)[:, None] * step - begin
+    elements([m, size])
+    taken = starts + np.arange(size, dtype=np.int64) * gap
+    inside = (taken >= 0) & (taken < n)
+    counts = inside.sum(1)
+    if not counts.all():
+        raise ValueError("a window lies in the padding")
+    if count_pad:
+        if int(taken.max()) >= n + end:
+            raise ValueError("a window leaves the padded input")
+        counts = np.full(m, size)
+    matrix = np.zeros((m, n), np.float32)
+    rows = np.broadcast_to(np.arange(m)[:, None], taken.shape)
+    matrix[rows[inside], taken[inside]] = (1 / counts)[rows[inside]]
+    return matrix
+
+
 def _sizes(in_size: Any, out_size: Any) -> tuple[int, int]:
     n, m = integer(in_size), integer(out_size)
     if n < 1 or m < 1:

@@ -1,18 +1,28 @@
-"""The ``native`` body: a change that only code can make, called by its registered name."""
+"""The ``native`` body: a change that only code can make, called by its registered name.
+
+Natives are the modules of ``graphtool/natives``, and functions that installed distributions register under the entry
+point group ``graphtool.natives``: ``function(graph, params) -> Applied`` over a :class:`Graph`, or one over a graph of
+onnx-graphsurgeon, told by its annotation or made with :func:`graphtool.surgeon_pass`. A name of the package cannot be
+taken by a distribution; a name that two distributions register is an error.
+"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from graphtool.errors import PassError, did_you_mean, quoted
+from graphtool.data import data_dir
+from graphtool.errors import GraphtoolError, PassError, did_you_mean, quoted, show
 from graphtool.graph import Graph
+from graphtool.rewrite.params import Param
 from graphtool.rewrite.result import Applied
+from graphtool.rewrite.surgeon import guarded, surgeon_pass, wants_surgeon
 
 GROUP = "graphtool.natives"  # entry points of installed distributions; a pass file can never name a path or a module
 
@@ -24,15 +34,44 @@ class Native:
     name: str
 
     def apply(self, graph: Graph, params: Mapping[str, object]) -> Applied:
-        """Run the native pass on ``graph`` in place."""
+        """Run the native pass on ``graph`` in place; raises PassError for whatever somebody else's code raises."""
         if self.name in shipped():
-            function = importlib.import_module(f"{GROUP}.{self.name}").apply
+            _check_params(self.name, params)
+            try:
+                result = importlib.import_module(f"{GROUP}.{self.name}").apply(graph, params)
+            except OSError as error:  # a file that a parameter names
+                raise PassError(f"{show(error.filename or self.name)}: {error.strerror or show(error)}") from None
+            except OverflowError as error:  # a number that is one for Python and too large for what it is given to
+                raise PassError(f"native pass {quoted(self.name)}: a parameter is too large: {show(error)}") from None
         else:
-            function = next(point.load() for point in entry_points(group=GROUP) if point.name == self.name)
-        result = function(graph, params)
+            result = self._foreign(graph, params)
         if not isinstance(result, Applied):
             raise PassError(f"native pass {quoted(self.name)} returned {type(result).__name__}, not Applied")
         return result
+
+    def is_tracked(self, applied: Applied) -> bool:
+        """Whether a run of the native that found this made all its edits, if any, by methods of the graph."""
+        if self.name not in shipped():
+            return False
+        return not applied.matches or getattr(importlib.import_module(f"{GROUP}.{self.name}"), "TRACKED", False)
+
+    def _foreign(self, graph: Graph, params: Mapping[str, object]) -> object:
+        point = _entry_point(self.name)
+        where = f"native pass {quoted(self.name)} of {_distribution(point)}"
+        try:
+            function = point.load()
+        except MemoryError:
+            raise
+        except Exception as error:  # importing somebody else's module raises what it likes
+            raise PassError(f"{where} cannot be loaded: {type(error).__name__}: {show(error, 300)}") from error
+        if not callable(function):
+            raise PassError(f"{where} is {type(function).__name__}, not a function")
+        try:
+            return guarded(surgeon_pass(function) if wants_surgeon(function) else function, graph, params)
+        except PassError as error:
+            raise PassError(f"{where}: {error}") from error.__cause__
+        except GraphtoolError as error:
+            raise PassError(f"{where}: {error}") from error
 
 
 @lru_cache(maxsize=1)
@@ -42,8 +81,58 @@ def shipped() -> frozenset[str]:
     return frozenset(module.name for module in pkgutil.iter_modules([str(folder)]) if not module.name.startswith("_"))
 
 
+def installed() -> dict[str, list[EntryPoint]]:
+    """Return what installed distributions register, by name. It costs some milliseconds."""
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=GROUP):
+        others = found.setdefault(point.name, [])
+        if all((point.value, _distribution(point)) != (other.value, _distribution(other)) for other in others):
+            others.append(point)  # a distribution that is on the path twice counts once
+    return found
+
+
 def check_native(name: str) -> None:
-    """Raise PassError unless a native pass of that name is registered."""
-    known = shipped() | {point.name for point in entry_points(group=GROUP)}
-    if name not in known:
+    """Raise PassError unless exactly one native pass of that name is registered."""
+    if name not in shipped():
+        _entry_point(name)
+
+
+@lru_cache(maxsize=64)
+def _takes(name: str) -> tuple[Param, ...]:
+    """Return the parameters that a shipped native reads: those of the shipped pass of the same name."""
+    path = data_dir("passes") / f"{name}.toml"
+    tables = tomllib.loads(path.read_text()).get("params", {}) if path.is_file() else {}
+    return tuple(
+        Param(key, table["type"], table["default"], table["help"], tuple(table.get("choices", ())))
+        for key, table in tables.items()
+    )
+
+
+def _check_params(name: str, params: Mapping[str, object]) -> None:
+    """Raise PassError where a pass file that is not the shipped one calls a shipped native with other parameters."""
+    for param in _takes(name):
+        where = f"native pass {quoted(name)} takes parameter {quoted(param.name)} of type {param.type}"
+        if param.name not in params:
+            raise PassError(f"{where}, which the pass does not declare")
+        value = params[param.name]
+        try:
+            same = type(param.checked(value)) is type(value)
+        except PassError:
+            same = False
+        if not same:
+            raise PassError(f"{where}, not {quoted(value)}")
+
+
+def _entry_point(name: str) -> EntryPoint:
+    found = installed().get(name, [])
+    if len(found) > 1:
+        owners = " and ".join(sorted(_distribution(point) for point in found))
+        raise PassError(f"native pass {quoted(name)} is registered by {owners}; uninstall one")
+    if not found:
+        known = shipped() | installed().keys()
         raise PassError(f"no native pass {quoted(name)} is registered{did_you_mean(name, known)}")
+    return found[0]
+
+
+def _distribution(point: EntryPoint) -> str:
+    return show(point.dist.name) if point.dist is not None else "an unnamed distribution"

@@ -61,7 +61,7 @@ class Param:
 
 def _wanted(param: Param) -> str:
     if param.choices:
-        return "one of " + ", ".join(param.choices)
+        return "one of " + ", ".join(map(show, param.choices))
     return {
         "string": "a text",
         "int": "a whole number",

@@ -16,7 +16,9 @@ from graphtool.rewrite.reader import Reader
 from graphtool.rewrite.rule import Rule
 
 PARITIES = ("exact", "close", "float16", "lossy", "repair")
-INTERFACES = ("names", "types", "subset", "cut")  # those whose map the judge has; no other is accepted
+# those whose map the judge has; no other is accepted
+INTERFACES = ("names", "types", "shapes", "order", "subset", "cut", "append", "inputs")
+STORED = ("file", "external", "stripped")  # in the model file, in a data file, left in another model file
 MAX_FILE = 1 << 18  # bytes
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # a.b.c ... of more parts than any key has: tomllib's time is quadratic in them, minutes for a file of this size
@@ -25,13 +27,17 @@ _DEEP_KEY = re.compile(r"(?<![^\s.=])(?:[^\s.=]++[ \t]*+\.[ \t]*+){64}")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One ``[[case]]``: the graph before, in ONNX text, and after (None: unchanged)."""
+    """One ``[[case]]``: the graph before, in ONNX text, and after (None: unchanged).
+
+    ``stored`` says where its weights are before, for a pass that is about files; '' where they are in memory.
+    """
 
     name: str
     before: str
     after: str | None
     params: dict[str, object]
     opset: int
+    stored: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +102,8 @@ def parse_pass(table: dict[str, object], path: Path, file: str) -> Pass:
     if not _NAME.fullmatch(name):
         raise PassError(f"{file}: a pass file is named in lower case with underscores, such as fuse_gelu.toml")
     reader.only(
-        "summary", "why", "parity", "interface", "requires", "exact_form", "params", "edit", "rewrite", "boundary",
-        "native", "sequence", "fixpoint", "semantics", "case",
+        "summary", "why", "parity", "interface", "requires", "exact_form", "params", "edit", "rewrite", "region",
+        "boundary", "native", "sequence", "fixpoint", "semantics", "case",
     )  # fmt: skip
     params = tuple(_param(name, inner) for name, inner in reader.tables("params"))
     bodies = read_bodies(reader, params)
@@ -107,7 +113,7 @@ def parse_pass(table: dict[str, object], path: Path, file: str) -> Pass:
     sequence = tuple(reader.texts("sequence", default=[]))
     kinds = [kind for kind, there in (("rules", bodies), ("native", native), ("sequence", sequence)) if there]
     if len(kinds) != 1:
-        what = "both " + " and ".join(kinds) if kinds else "no edit, rewrite, boundary, native or sequence"
+        what = "both " + " and ".join(kinds) if kinds else "no edit, rewrite, region, boundary, native or sequence"
         raise PassError(f"{file}: the pass has {what}; it needs exactly one kind of body")
     if "fixpoint" in table and not sequence:
         raise PassError(f"{file}: fixpoint: only a sequence repeats")
@@ -164,14 +170,16 @@ def _param(name: str, reader: Reader) -> Param:
 def _semantics(reader: Reader) -> Semantics:
     rule = read_rule(reader, "semantics", frozenset(), extra=())  # an op means the same whatever the pass is given
     ops = {(node.op_type, node.domain) for pattern in rule.patterns for node in pattern.nodes}
-    if len(ops) != 1 or any(len(pattern.nodes) != 1 for pattern in rule.patterns):
+    if len(ops) != 1 or any(
+        len(pattern.nodes) != 1 or len(pattern.nodes[0].op_types) != 1 for pattern in rule.patterns
+    ):
         raise reader.error("match", "semantics are those of one op: match one statement")
     op, domain = ops.pop()
     return Semantics(op, domain, rule)
 
 
 def _case(reader: Reader, params: tuple[Param, ...]) -> Case:
-    reader.only("name", "before", "after", "params", "opset")
+    reader.only("name", "before", "after", "params", "opset", "stored")
     given = reader.table.get("params", {})
     if not isinstance(given, dict):
         raise reader.error("params", "must be a table")
@@ -185,4 +193,5 @@ def _case(reader: Reader, params: tuple[Param, ...]) -> Case:
     if after != "unchanged":
         reader.onnx_graph("after")
     opset = reader.number("opset", default=17)
-    return Case(_line(reader, "name"), before, None if after == "unchanged" else after, dict(given), opset)
+    stored = reader.choice("stored", STORED) if "stored" in reader.table else ""
+    return Case(_line(reader, "name"), before, None if after == "unchanged" else after, dict(given), opset, stored)

@@ -11,16 +11,30 @@ from graphtool.errors import PassError, quoted
 from graphtool.graph.text import parse_nodes
 
 FORWARD = "Forward__"  # the op that stands for `y = x`, which ONNX text cannot say
+MANY = "Many__"  # before a name: `*xs`, any number of inputs, which it cannot say either
+CHAIN = "Chain__"  # before an op type: `Op+(x)`, a chain of one or more
+EITHER, OR = "Either__", "__or__"  # `A|B(x)`, one of several op types
+OP_OF = "OpOf__"  # before a name: `@c(x)`, the op type of the node that made c
 LIKE = "like"
+MAX_MANY = 2  # inputs such as '*xs' of one statement: where they part is tried at every place
 MAX_STATEMENTS = 64  # of a match: the matcher recurses by statement
 # a call, and not a forward, goes on with attributes, inputs, a domain's dot or an overload's colon
 _STATEMENT = re.compile(r"(?<![\w.@])([A-Za-z_]\w*)(\s*=\s*)([A-Za-z_]\w*)\b(?!\s*[<(.:])")
+_EITHER = re.compile(r"(?<![\w@.])[A-Za-z_]\w*(?:\s*\|\s*[A-Za-z_]\w*)+(?=\s*[<(+])")
+_OP_OF = re.compile(r"(?<==)\s*@([A-Za-z_]\w*)(?=\s*[<(])")
+_MANY = re.compile(r"\*\s*(?=[A-Za-z_])")
+_CHAIN = re.compile(r"(?<![\w@])([A-Za-z_]\w*)\+(?=\s*[<(])")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 @dataclass(frozen=True, slots=True)
 class PatternNode:
-    """One statement: literal attributes by name, and attributes bound to (or read from) a variable."""
+    """One statement: literal attributes by name, and attributes bound to (or read from) a variable.
+
+    A match may name several ``op_types``; a replacement may take that of the node that made ``op_of``. ``many`` are
+    the inputs that stand for any number of values; a ``chain`` stands for one or more nodes, each of which reads the
+    one before it in its first input.
+    """
 
     op_type: str
     domain: str
@@ -29,6 +43,10 @@ class PatternNode:
     literals: tuple[tuple[str, object], ...]
     variables: tuple[tuple[str, str], ...]
     like: str | None
+    many: frozenset[str] = frozenset()
+    chain: bool = False
+    op_types: tuple[str, ...] = ()
+    op_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +73,17 @@ class Pattern:
         return tuple(name for name in self.made if name not in read)
 
     @property
+    def ends(self) -> frozenset[str]:
+        """Return the values of the statements of which no output is read: what a replacement has to make."""
+        unread = {*self.roots, ""}
+        return frozenset(n for node in self.nodes if unread.issuperset(node.outputs) for n in node.outputs if n)
+
+    @property
+    def many(self) -> frozenset[str]:
+        """Return the names that stand for any number of values."""
+        return frozenset(name for node in self.nodes for name in node.many)
+
+    @property
     def variables(self) -> tuple[str, ...]:
         """Return the attribute variables."""
         return tuple(dict.fromkeys(variable for node in self.nodes for _, variable in node.variables))
@@ -62,10 +91,12 @@ class Pattern:
 
 def parse_pattern(text: str) -> Pattern:
     """Return the statements in ``text``; raises PassError with the reason."""
-    nodes = tuple(_pattern_node(node) for node in parse_nodes(_with_forwards(text)))
+    nodes = tuple(_pattern_node(node) for node in parse_nodes(_plain(text)))
     if not nodes:
         raise PassError("no statement")
     for node in nodes:
+        if any(name.startswith((MANY, CHAIN)) for name in node.outputs):
+            raise PassError("'*xs' stands for inputs")
         if not any(node.outputs):
             raise PassError(f"a statement of {quoted(node.op_type)} makes nothing")
         if node.op_type == FORWARD and not (len(node.inputs) == len(node.outputs) == 1):
@@ -78,19 +109,50 @@ def parse_pattern(text: str) -> Pattern:
 
 
 def check_match(pattern: Pattern) -> None:
-    """Raise PassError unless ``pattern`` can be looked for: one connected shape that ends in one statement."""
-    if any(node.op_type == FORWARD or node.like for node in pattern.nodes):
-        raise PassError("'y = x' and 'like' belong in a replacement")
+    """Raise PassError unless ``pattern`` can be looked for: connected, each statement after those it reads."""
+    if any(node.op_type == FORWARD or node.like or node.op_of for node in pattern.nodes):
+        raise PassError("'y = x', 'like' and '@c(x)' belong in a replacement")
     if len(pattern.nodes) > MAX_STATEMENTS:
         raise PassError(f"{len(pattern.nodes)} statements; a match has at most {MAX_STATEMENTS}")
     both = set(pattern.variables) & {*pattern.made, *pattern.free}
     if both:
         raise PassError(f"{quoted(sorted(both)[0])} names both a value and an attribute")
-    for node in pattern.nodes[:-1]:
-        if not set(node.outputs) & {name for other in pattern.nodes for name in other.inputs}:
-            made = next(name for name in node.outputs if name)
-            raise PassError(f"nothing reads {quoted(made)}; a match ends in one statement, the last")
+    for node in pattern.nodes:
+        _check_many(pattern, node)
+        if node.chain and not (node.inputs and node.inputs[0] and len(node.outputs) == 1):
+            raise PassError(f"a chain of {quoted(node.op_type)} has one output, and follows its first input")
     check_order(pattern)
+    _check_connected(pattern)
+
+
+def _check_many(pattern: Pattern, node: PatternNode) -> None:
+    if len(node.many) > MAX_MANY or any(node.inputs.count(name) > 1 for name in node.many):
+        raise PassError(f"a statement has at most {MAX_MANY} inputs such as '*xs', each once")
+    if node.many and node.chain:
+        raise PassError("a chain has no inputs such as '*xs'")
+    for name in node.many:
+        if name in pattern.made or any(name in other.inputs for other in pattern.nodes if other is not node):
+            raise PassError(f"'*{name}' stands for values from outside and is named once")
+
+
+def _check_connected(pattern: Pattern) -> None:
+    """Raise PassError unless every statement can be reached from the last one through values that are named."""
+    reached = {len(pattern.nodes) - 1}
+    known = _names(pattern.nodes[-1])
+    while True:
+        near = [n for n, node in enumerate(pattern.nodes) if n not in reached and known & _names(node)]
+        if not near:
+            break
+        reached.update(near)
+        known = known.union(*(_names(pattern.nodes[n]) for n in near))
+    for number, node in enumerate(pattern.nodes):
+        if number not in reached:
+            made = next(name for name in node.outputs if name)
+            raise PassError(f"nothing connects {quoted(made)} with the last statement")
+
+
+def _names(node: PatternNode) -> set[str]:
+    return {name for name in (*node.inputs, *node.outputs) if name and name not in node.many}
 
 
 def check_order(pattern: Pattern) -> None:
@@ -103,8 +165,26 @@ def check_order(pattern: Pattern) -> None:
         later.difference_update(node.outputs)
 
 
-def _with_forwards(text: str) -> str:
-    """Write each statement ``y = x`` as a call that the parser accepts; attributes and strings are left alone."""
+def _plain(text: str) -> str:
+    """Write ``y = x``, ``*xs`` and ``Op+`` in names that the parser accepts; attributes and strings are left alone."""
+    for regex, written in (
+        (_MANY, lambda found: MANY),
+        (_EITHER, lambda found: EITHER + OR.join(re.split(r"\s*\|\s*", found[0]))),
+        (_OP_OF, lambda found: f" {OP_OF}{found[1]}"),
+        (_CHAIN, lambda found: CHAIN + found[1]),
+        (_STATEMENT, lambda found: f"{found[1]}{found[2]}{FORWARD}({found[3]})"),
+    ):
+        flat = _flat(text)
+        pieces, kept = [], 0
+        for found in regex.finditer(flat):
+            pieces += [text[kept : found.start()], written(found)]
+            kept = found.end()
+        text = "".join(pieces) + text[kept:]
+    return text
+
+
+def _flat(text: str) -> str:
+    """Return ``text`` with everything masked that stands in strings or between angle brackets."""
     masked = _QUOTED.sub(lambda m: '"' + "_" * (len(m.group()) - 2) + '"', text)
     depth = 0
     flat = []
@@ -112,12 +192,7 @@ def _with_forwards(text: str) -> str:
         depth -= character == ">"
         flat.append(character if depth <= 0 else "<")
         depth += character == "<"
-    pieces, kept = [], 0
-    for found in _STATEMENT.finditer("".join(flat)):
-        start, end = found.span(3)
-        pieces += [text[kept:start], f"{FORWARD}({text[start:end]})"]
-        kept = end
-    return "".join(pieces) + text[kept:]
+    return "".join(flat)
 
 
 def _pattern_node(node: NodeProto) -> PatternNode:
@@ -136,8 +211,20 @@ def _pattern_node(node: NodeProto) -> PatternNode:
         else:
             value = helper.get_attribute_value(attribute)
             literals.append((attribute.name, _text(value)))
+    op_type = node.op_type.removeprefix(CHAIN)
+    op_types = tuple(op_type.removeprefix(EITHER).split(OR)) if op_type.startswith(EITHER) else (op_type,)
     return PatternNode(
-        node.op_type, node.domain, tuple(node.input), tuple(node.output), tuple(literals), tuple(variables), like
+        op_types[0],
+        node.domain,
+        tuple(name.removeprefix(MANY) for name in node.input),
+        tuple(node.output),
+        tuple(literals),
+        tuple(variables),
+        like,
+        frozenset(name.removeprefix(MANY) for name in node.input if name.startswith(MANY)),
+        node.op_type.startswith(CHAIN),
+        op_types,
+        op_type.removeprefix(OP_OF) if op_type.startswith(OP_OF) else None,
     )
 
 

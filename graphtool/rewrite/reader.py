@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from graphtool.errors import PassError, did_you_mean, quoted, show
-from graphtool.graph.text import parse_graph
+from graphtool.graph.text import parse_case
 from graphtool.rewrite.expr import Expr
 
 _T = TypeVar("_T")
@@ -137,4 +137,4 @@ class Reader:
     def onnx_graph(self, key: str) -> None:
         """Raise unless the string at ``key`` is a graph in ONNX text."""
         text = self.text(key) or ""
-        self.guarded(key, lambda: parse_graph(text))
+        self.guarded(key, lambda: parse_case(text))

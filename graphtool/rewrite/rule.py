@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from functools import partial
 
+import numpy as np
 from onnx import NodeProto
 
-from graphtool.errors import PassError, quoted
+from graphtool.errors import PassError
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
-from graphtool.graph.bodies import bodies, defined_below
-from graphtool.graph.sort import drop_unread, remove_nodes
-from graphtool.rewrite.build import Builder, Constants, Refused
+from graphtool.graph.sort import drop_unread, needed_names, remove_nodes, sort_nodes
+from graphtool.rewrite.binding import Binding, Bound, Operand
+from graphtool.rewrite.build import Builder, Constants, Plan, Refused
 from graphtool.rewrite.expr import Expr, ExprError
 from graphtool.rewrite.facts import tensor_ref
-from graphtool.rewrite.matcher import Binding, Matcher
+from graphtool.rewrite.forwarding import Forwards, forwarding
+from graphtool.rewrite.matcher import Matcher
 from graphtool.rewrite.pattern import FORWARD, Pattern
 from graphtool.rewrite.result import Applied, Match, Miss, label
 
 Params = Mapping[str, object]
+MAX_AROUND = 2_000  # nodes looked at for a way from one root of a match back into it
 
 
 def most_matches(graph: Graph) -> int:
     """Return how many matches are too many: rules that match their own results without end are stopped there."""
-    return 4 * len(graph.live_slots()) + 1000
+    return 4 * graph.node_count + 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class Rule:
     """One ``[[rewrite]]``: any of ``patterns``, when every ``where`` holds, becomes ``replacement``.
 
     ``defaults`` gives the values of optional inputs that are absent, ``lets`` names new constants and attributes.
+    Nodes that make ``shared`` values stay where something outside the match reads those.
     """
 
     name: str
@@ -40,34 +46,105 @@ class Rule:
     defaults: tuple[tuple[str, Expr], ...]
     lets: tuple[tuple[str, Expr], ...]
     replacement: Pattern
+    shared: frozenset[str] = frozenset()
+    # types of the nodes that are looked at first, and how many nodes above one a match reaches: None without a bound
+    anchors: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    depth: int | None = field(init=False, repr=False, compare=False)
 
-    def apply(self, graph: Graph, params: Params) -> Applied:
-        """Sweep over the graph until nothing matches; return every match, and the misses of the last look at a node."""
-        return _Sweep(self, graph, params).run()
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """Return the values that the replacement makes in the place of the match."""
+        made = set(self.replacement.made)
+        return tuple(name for name in self.patterns[0].roots if name in made)
+
+    def __post_init__(self) -> None:
+        """Work out what is asked of a rule in every sweep."""
+        anchors = {op_type for pattern in self.patterns for op_type in pattern.nodes[-1].op_types}
+        object.__setattr__(self, "anchors", tuple(sorted(anchors)))
+        object.__setattr__(self, "depth", _depth(self.patterns))
+
+    def apply(self, graph: Graph, params: Params, tell: bool = True, record: bool = True) -> Applied:
+        """Sweep over the graph and the bodies in it until nothing matches; return every match.
+
+        With ``tell`` the misses of the last look at each node, and why, are returned too; with ``record`` the matches
+        of the main graph say which nodes they replaced.
+        """
+        journal = graph.journal
+        known = (id(self), repr(sorted(params.items()))) if journal is not None else None
+        if journal is not None and graph.parent is None and not journal.is_new(graph, known):
+            return Applied()  # nothing has changed since the last time, here or in a body
+        result = Applied()
+        types = graph.index.types
+        if any(op_type in types for op_type in self.anchors):
+            with np.errstate(all="ignore"):
+                result = _Sweep(self, graph, params, tell, record).run(known)
+        for body in graph.bodies():
+            # a value of a body cannot be looked at from outside: parity judges such a match with the whole graph
+            result.add(self.apply(body, params, tell, record=False))
+        return result
+
+
+def _depth(patterns: Sequence[Pattern]) -> int | None:
+    depth = 0
+    for pattern in patterns:
+        sideways = len(pattern.ends) > 1 or pattern.ends.isdisjoint(pattern.nodes[-1].outputs)
+        if sideways or any(node.chain for node in pattern.nodes):
+            return None
+        depth = max(depth, len(pattern.nodes) - 1)
+    return depth
 
 
 class _Sweep:
     """One application of a rule: a worklist of anchors, so that a chain of n matches costs n, not n restarts."""
 
-    def __init__(self, rule: Rule, graph: Graph, params: Params) -> None:
+    def __init__(self, rule: Rule, graph: Graph, params: Params, tell: bool, record: bool) -> None:
         self.rule = rule
         self.graph = graph
         self.params = params
+        self.tell = tell
+        self.record = record
         self.result = Applied()
-        self.matchers = [
-            Matcher(graph, pattern, frozenset(name for name, _ in rule.defaults), params) for pattern in rule.patterns
-        ]
-        self.anchors = {pattern.nodes[-1].op_type for pattern in rule.patterns}
+        self.anchors = rule.anchors
+        self.roots = rule.roots
+        self.matchers: list[Matcher] = []
+        self.by_type: dict[str, list[Matcher]] = {}  # of the node to begin at
+        self.plans: dict[int, Plan] = {}  # by matcher
         self.lets = frozenset(name for name, _ in rule.lets)
         expressions = (*rule.wheres, *(e for _, e in (*rule.defaults, *rule.lets)))
         self.read = frozenset(name for expression in expressions for name in expression.names)
         self.constants = Constants(graph)
-        self.forwarded: dict[str, str] = {}  # names that are gone, and those that stand for the same value now
+        self.outputs = frozenset(info.name for info in graph.header.output)
+        self.needed = needed_names(graph)
+        self.forwards = Forwards(graph, self.outputs)
         self.freed: set[str] = set()  # values that removed nodes read: initializers among them may be unused now
+        self.unsorted = False
 
-    def run(self) -> Applied:
-        allowed = most_matches(self.graph)
-        queue = self._anchored(self.graph.live_slots())
+    def run(self, known: Hashable = None) -> Applied:
+        """Sweep; with a journal only over what has changed since the sweep that was ``known`` by the same key."""
+        queue = sorted(slot for op_type in self.anchors for slot in self.graph.index.slots_of_type(op_type))
+        if self.graph.journal is not None:
+            queue = list(self.graph.journal.again(self.graph, known, queue, self.rule.depth))
+        if not queue:
+            return self.result
+        optional = frozenset(name for name, _ in self.rule.defaults)
+        open_names = self.rule.shared.union(self.roots)
+        conditions = (*self.rule.wheres, *(expression for _, expression in self.rule.lets))
+        constants = frozenset().union(*(expression.constants for expression in conditions))
+        self.matchers = [
+            Matcher(self.graph, pattern, optional, self.params, open_names, constants, self.tell)
+            for pattern in self.rule.patterns
+        ]
+        self.by_type = {
+            op: [matcher for matcher in self.matchers if op in matcher.pattern.nodes[-1].op_types]
+            for op in self.anchors
+        }
+        self.plans = {
+            id(matcher): Plan(self.graph, matcher.pattern, self.rule.replacement, self.lets, self.roots)
+            for matcher in self.matchers
+        }
+        if any(pattern.nodes[-1].chain for pattern in self.rule.patterns):
+            queue.sort(key=self.graph.rank, reverse=True)  # from its last link on a chain is found whole
+        allowed = 0
         misses: dict[int, Miss] = {}
         while queue:
             again: dict[int, None] = {}
@@ -75,16 +152,19 @@ class _Sweep:
                 node = self.graph.node(slot)
                 if node is None:
                     continue
-                misses.pop(slot, None)
                 reason = self._try(slot, again)
-                if reason:
-                    misses[slot] = Miss(label(node), self.rule.name, reason)
-                if len(self.result.matches) > allowed:
+                if self.tell:
+                    misses.pop(slot, None)
+                    if reason:
+                        misses[slot] = Miss(label(node), self.rule.name, reason)
+                if len(self.result.matches) > (allowed := allowed or most_matches(self.graph)):
                     raise PassError(f"{self.rule.name} matches its own result without end; it was stopped")
-            queue = sorted(self._anchored(again))
+            queue = sorted(slot for slot in again if self._is_anchor(slot))
         if self.result.matches:
             self._import_domains()
-            self._move_notes()
+            self.forwards.move_notes()
+            if self.unsorted:
+                sort_nodes(self.graph)
         drop_unread(self.graph, self.freed)
         self.result.misses = [misses[slot] for slot in sorted(misses) if self.graph.node(slot) is not None]
         return self.result
@@ -92,154 +172,168 @@ class _Sweep:
     def _import_domains(self) -> None:
         """Let the model import the domains of new operators that it does not know yet."""
         for node in self.rule.replacement.nodes:
-            if node.op_type != FORWARD:
+            if node.op_type != FORWARD and node.op_of is None:
                 ops.import_domain(self.graph.proto, node.domain, node.op_type)
 
-    def _move_notes(self) -> None:
-        """Let quantization annotations follow values that were forwarded, where the other name has none."""
-        notes = self.graph.header.quantization_annotation
-        noted = {note.tensor_name for note in notes}
-        for note in notes:
-            name = self._now(note.tensor_name)
-            if name not in noted:
-                note.tensor_name = name
-                noted.add(name)
-            for entry in note.quant_parameter_tensor_names:
-                if entry.value in self.forwarded:
-                    entry.value = self._now(entry.value)
-
-    def _now(self, name: str) -> str:
-        while name in self.forwarded:
-            name = self.forwarded[name]
-        return name
-
-    def _anchored(self, slots: Iterable[int]) -> list[int]:
-        return [slot for slot in slots if (node := self.graph.node(slot)) is not None and node.op_type in self.anchors]
+    def _is_anchor(self, slot: int) -> bool:
+        node = self.graph.node(slot)
+        return node is not None and node.op_type in self.anchors
 
     def _try(self, slot: int, again: dict[int, None]) -> str:
         """Apply the rule at ``slot`` in the first way that holds; return why none does."""
         reason = ""
-        for matcher in self.matchers:
-            for binding in matcher.matches(slot):
-                try:
-                    env = self._environment(matcher.pattern, binding)
-                    match, touched = self._replace(matcher.pattern, binding, env)
-                except (Refused, ExprError) as refusal:
-                    reason = str(refusal)
-                    continue
-                self.result.matches.append(match)
-                again.update(dict.fromkeys(touched))
+        node = self.graph.node(slot)
+        # each of those that are left out has a reason too
+        matchers = self.matchers if self.tell or node is None else self.by_type.get(node.op_type, ())
+        for matcher in matchers:
+            refusals: list[str] = []
+            if matcher.attempt(slot, partial(self._accept, matcher, again, refusals)):
                 return ""
-            reason = reason or matcher.reason
+            reason = refusals[-1] if refusals else reason or matcher.reason
         return reason
 
-    def _environment(self, pattern: Pattern, binding: Binding) -> dict[str, object]:
-        env: dict[str, object] = dict(self.params)
-        # a body or tensor as attribute can be asked for with has(), not read
-        env.update((f"@{n}", v if _is_plain(v) else True) for n, v in binding.attributes.items())
-        for name, value in binding.values.items():
-            if name in self.read:  # a look at a shape may cost an inference
-                env[name] = tensor_ref(self.graph, value)
+    def _accept(self, matcher: Matcher, again: dict[int, None], refusals: list[str]) -> bool:
+        """Replace what the matcher has found where the conditions hold, else note why not."""
+        binding = matcher.binding
+        try:
+            env = self._environment(binding)
+            match, touched = self._replace(self.plans[id(matcher)], binding, env)
+        except (Refused, ExprError) as refusal:
+            if self.tell:
+                refusals.append(str(refusal))
+            return False
+        self.result.matches.append(match)
+        again.update(dict.fromkeys(touched))
+        return True
+
+    def _environment(self, binding: Binding) -> dict[str, object]:
+        env: dict[str, object] = _Environment(self, binding.values)
+        env.update(self.params)
+        for name, value in binding.attributes.items():
+            # a body or tensor as attribute can be asked for with has(), not read
+            env["@" + name] = value if _is_plain(value) else True
         for name, expression in self.rule.defaults:
             if not binding.values.get(name):
-                env[name] = expression.evaluate(env)
+                env[name] = expression.quiet(env)
         for number, expression in enumerate(self.rule.wheres):
-            if not expression.holds(env):
-                raise Refused(f"where[{number}] does not hold: {expression.text}")
+            value = expression.quiet(env)
+            if value is not True and not expression.decides(value):
+                raise Refused(f"where[{number}] does not hold: {expression.text}" if self.tell else "")
         for name, expression in self.rule.lets:
-            env[name] = expression.evaluate(env)
+            env[name] = expression.quiet(env)
         return env
 
-    def _replace(self, pattern: Pattern, binding: Binding, env: dict[str, object]) -> tuple[Match, list[int]]:
+    def _replace(self, plan: Plan, binding: Binding, env: dict[str, object]) -> tuple[Match, list[int]]:
         graph = self.graph
-        old_slots = [binding.slots[number] for number in sorted(binding.slots)]
-        old = tuple(_copy(graph.node(slot)) for slot in old_slots)
-        root = old[-1]
-        build = Builder(graph, self.constants, pattern, binding, env, self.lets)
-        built = [build.node(node) for node in self.rule.replacement.nodes if node.op_type != FORWARD]
-        forwards = [
-            (binding.values.get(node.outputs[0], ""), build.input(node.inputs[0]))
-            for node in self.rule.replacement.nodes
-            if node.op_type == FORWARD
-        ]
-        forwards = self._ordered(forwards, {name for node in built for name in node.output})
+        index = graph.index
+        old_slots = binding.all_slots()
+        outputs = [value for name in self.roots if (value := binding.made(name))]
+        makers = (index.producer_slot(value) for value in outputs)
+        roots = list(dict.fromkeys(slot for slot in makers if slot is not None))
+        if len(roots) > 1:
+            self._check_acyclic(old_slots, roots)
+        build = Builder(graph, self.constants, plan, binding, env)
+        built = [build.node(node) for node in plan.nodes]
+        forwards = [(binding.made(made), build.forward(source)) for made, source in plan.forwards]
+        if forwards:
+            forwards = self.forwards.ordered(forwards, {name for node in built for name in node.output})
 
         # from here on nothing refuses: the graph changes
-        read = sorted({name for node in old for name in node.input if name})
-        feeders = [slot for name in read if (slot := graph.index.producer_slot(name)) is not None]
-        readers = [slot for name in root.output if name for slot in graph.index.reader_slots(name)]
+        nodes = [_present(graph, slot) for slot in old_slots]
+        old = tuple(map(_copy, nodes)) if self.record else ()
+        read = [name for node in nodes for name in node.input]
+        readers = [slot for name in outputs for slot in index.reader_slots(name)]
         build.add_constants()
-        for slot in reversed(old_slots):
-            graph.remove_node(slot)
-        place = old_slots[-1]
+        for slot, node in zip(reversed(old_slots), reversed(nodes), strict=True):
+            if slot in roots or not self._is_read(node, build.used):
+                graph.remove_node(slot)
+        place = old_slots[-1] if len(roots) == 1 else max(roots, key=graph.rank)
+        if len(roots) > 1:
+            self.unsorted |= any(graph.rank(reader) < graph.rank(place) for reader in readers)
         added = [graph.add_node(node, place, step if len(built) > 1 else None) for step, node in enumerate(built)]
         for made, source in forwards:
-            self._forward(made, source)
-        remove_nodes(graph, [slot for slot in feeders if slot not in old_slots], self.freed)
-        self.freed.update(name for node in old for name in node.input)
-        match = Match(
-            label(root),
-            self.rule.name,
-            old,
-            (*(_copy(graph.node(slot)) for slot in added), *(_forwarding(made, source) for made, source in forwards)),
-            tuple(dict.fromkeys(binding.values[n] for n in pattern.free if binding.values.get(n))),
-            tuple(name for name in root.output if name),
-        )
-        return match, added + readers
+            self.forwards.forward(made, source)
+        self._drop_unread(read)
+        if not self.record:
+            return Match(build.label, self.rule.name), added + readers
+        copies = [_copy(_present(graph, slot)) for slot in added]
+        new = (*copies, *(forwarding(made, source) for made, source in forwards))
+        inputs = (value for name in plan.free for value in _operands(binding.values.get(name)))
+        given = dict.fromkeys(value for value in inputs if isinstance(value, str) and value)
+        return Match(build.label, self.rule.name, old, new, tuple(given), tuple(outputs)), added + readers
 
-    def _ordered(self, forwards: list[tuple[str, str]], new: set[str]) -> list[tuple[str, str]]:
-        """Return the forwards with each source under the name that those before leave it; raises Refused."""
-        renamed: dict[str, str] = {}
-        result = []
-        for made, first in forwards:
-            source = renamed.get(first, first)
-            self._check_forward(made, source, new)
-            if made in self.matchers[0].outputs:
-                renamed[first] = made
-            result.append((made, source))
-        return result
+    def _drop_unread(self, names: Sequence[str]) -> None:
+        """Remove the nodes that make those of ``names`` which nothing reads now; initializers wait for the end."""
+        producers, readers = self.graph.index.producers, self.graph.index.readers
+        unread = [name for name in dict.fromkeys(names) if name and name not in readers]
+        makers = [slot for name in unread if (slot := producers.get(name)) is not None]
+        if makers:
+            remove_nodes(self.graph, makers, self.freed, self.needed)
+        self.freed.update(unread)
 
-    def _check_forward(self, made: str, source: str, new: set[str]) -> None:
-        """Raise Refused where ``made`` cannot become another name for ``source``; ``new`` values are yet to be made."""
+    def _is_read(self, node: NodeProto, new: AbstractSet[str]) -> bool:
+        """Whether a node of the match must stay: a shared value it makes, or one under that, is read by others."""
+        names = [name for name in node.output if name]
+        return any(name in new or name in self.outputs or self.graph.index.uses(name) for name in names)
+
+    def _check_acyclic(self, old_slots: Sequence[int], roots: Sequence[int]) -> None:
+        """Raise Refused where one root leads, around the outside, back into the match: it would become a cycle."""
         graph = self.graph
-        outputs = self.matchers[0].outputs
-        if not source:
-            raise Refused("the input to forward is absent")
-        keep, gone = (made, source) if made in outputs else (source, made)
-        if made in outputs:
-            if source in outputs:
-                raise Refused(f"it would join two graph outputs, {quoted(made)} and {quoted(source)}")
-            if source not in new and graph.index.producer_slot(source) is None:
-                raise Refused(f"it would join graph output {quoted(made)} with input or constant {quoted(source)}")
-        for reader in graph.index.consumers(gone):
-            if any(keep in defined_below(body) for body in bodies(reader)):
-                raise Refused(f"{quoted(keep)} has another meaning in a body of {quoted(label(reader))}")
+        inside = set(old_slots)
+        last = max(map(graph.rank, old_slots))
+        pending = [slot for root in roots for slot in self._readers(root) if slot not in inside]
+        seen = set(pending)
+        while pending:
+            slot = pending.pop()
+            if graph.rank(slot) > last and not self.unsorted:
+                continue
+            for reader in self._readers(slot):
+                if reader in inside:
+                    raise Refused("one of its values is made out of another by nodes outside of the match")
+                if reader not in seen:
+                    seen.add(reader)
+                    pending.append(reader)
+            if len(seen) > MAX_AROUND:
+                raise Refused(f"its statements lie more than {MAX_AROUND} nodes apart")
 
-    def _forward(self, made: str, source: str) -> None:
-        graph = self.graph
-        if made not in self.matchers[0].outputs:
-            self.forwarded[made] = source
-            graph.replace_uses(made, source)
-            return
-        self.forwarded[source] = made
-        slot = graph.index.producer_slot(source)
-        node = graph.node(slot) if slot is not None else None
-        assert slot is not None and node is not None, "checked before the graph was changed"
-        graph.replace_uses(source, made)
-        graph.rename_output(slot, list(node.output).index(source), made)
+    def _readers(self, slot: int) -> list[int]:
+        return [s for name in _present(self.graph, slot).output if name for s in self.graph.index.reader_slots(name)]
 
 
-def _forwarding(made: str, source: str) -> NodeProto:
-    """Return the Identity that a forwarded value amounts to, for the record of the match."""
-    return NodeProto(op_type="Identity", input=[source], output=[made])
+class _Environment(dict[str, object]):
+    """What expressions read: a value of the match is looked up when it is asked for, since that may cost an inference.
+
+    Values under names that only a replacement reads are no entries: they are not constants.
+    """
+
+    def __init__(self, sweep: _Sweep, values: Mapping[str, Bound]) -> None:
+        super().__init__()
+        self._sweep = sweep
+        self._values = values
+
+    def __missing__(self, name: str) -> object:
+        if name not in self._values or name not in self._sweep.read:
+            raise KeyError(name)
+        found = tensor_ref(self._sweep.graph, self._values[name], self._sweep.outputs)
+        self[name] = found
+        return found
 
 
 def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, (bool, int, float, str, list))
 
 
-def _copy(node: NodeProto | None) -> NodeProto:
-    assert node is not None
+def _operands(value: Bound | None) -> tuple[Operand, ...]:
+    return value if isinstance(value, tuple) else () if value is None else (value,)
+
+
+def _present(graph: Graph, slot: int) -> NodeProto:
+    node = graph.node(slot)
+    assert node is not None, "a node of the match is gone"
+    return node
+
+
+def _copy(node: NodeProto) -> NodeProto:
     own = NodeProto()
     own.CopyFrom(node)
     return own

@@ -1,0 +1,349 @@
+"""Facts: types, shapes and small contents of the values of one graph, kept while the graph is edited.
+
+onnx infers the whole model once. What it leaves open is then looked at in the order of the graph, node by node: with
+the contents of shape arithmetic (:mod:`graphtool.graph.contents`), with rules for what symbols size
+(:mod:`graphtool.graph.facts_rules`), and with onnx's own inference for single nodes. Contents are computed only where a
+shape or a caller asks for them, so a static graph costs no more than the one inference.
+
+A value that keeps its name keeps its facts. Values made later are looked at when they are asked for, and
+:meth:`Facts.refine` follows what edits made known. No method recurses along the graph.
+"""
+
+from __future__ import annotations
+
+import heapq
+import weakref
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from onnx import NodeProto
+
+from graphtool.errors import ModelError
+from graphtool.graph.bodies import captures, has_bodies
+from graphtool.graph.contents import MOST_ITEMS, Content, content_of_array
+from graphtool.graph.facts_bodies import given
+from graphtool.graph.facts_call import NOTHING, Fact
+from graphtool.graph.facts_join import may_have_content, with_declared
+from graphtool.graph.facts_local import SIZING
+from graphtool.graph.facts_node import DEFAULT, FOLLOWED, MEASURES, SIZED, NodeRules
+from graphtool.graph.facts_store import Store
+from graphtool.graph.facts_symbols import Symbols
+from graphtool.graph.shapes import infer, symbols_of
+from graphtool.graph.values import Value, value_of
+
+if TYPE_CHECKING:
+    from graphtool.graph.model import Graph
+
+_Goal = int | str  # a slot: the facts of the node's outputs; a name: the content of that value
+
+
+class Facts:
+    """What is known of the values that one graph, the main one or a body, sees. Made by ``Graph`` at first use."""
+
+    def __init__(self, graph: Graph, slots: int) -> None:
+        self._graph = weakref.ref(graph)  # a cycle would keep the weights of a dropped graph
+        self._outer: Facts | None = None if graph.parent is None else graph.parent.facts
+        self._contents: dict[str, Content | None] = {}
+        self._vague: set[str] = set()  # whose content has elements that are no number
+        self._todo: set[str] = set()  # open values at whose nodes this walk has not been
+        self._seen = (slots, frozenset(graph.initializers))  # when edits were last followed
+        self._declared: dict[str, Value] = {}
+        self._bodies = 0
+        if self._outer is None:
+            self._symbols: Symbols = symbols_of(graph.proto)
+            self._rules: NodeRules = NodeRules(graph.proto, self._symbols)
+            self._store = Store(self._symbols, "", infer(graph, self._symbols))
+            self._declared = {info.name: value_of(info) for info in graph.header.output}
+        else:  # what a body makes is looked at when it is asked for
+            self._symbols, self._rules = self._outer._symbols, self._outer._rules
+            self._outer._bodies += 1  # sibling bodies may use one name for two values
+            self._store = Store(self._symbols, f"{self._outer._store.scope}@{self._outer._bodies}")
+        self._known = self._store.known
+        outer = self.fact if self._outer is None else self._outer.fact
+        for name, fact in given(graph, self._symbols, outer).items():
+            self._store.put(name, fact)
+        if self._outer is None:
+            self._walk(graph)
+        self._store.changed.clear()
+
+    @property
+    def symbols(self) -> Symbols:
+        """The symbols that facts and contents are written in."""
+        return self._symbols
+
+    # -- questions
+
+    def value(self, name: str) -> Value | None:
+        """Return type and shape of a value; None where nothing is known. Sizes: numbers, the model's symbols, None."""
+        if not name:
+            return None
+        fact = self.fact(name)
+        value = None if fact.kind == "unknown" else Value(name, fact.dtype, self._store.shown(fact), fact.kind)
+        declared = self._declared.get(name)
+        return value if declared is None else with_declared(value, declared)
+
+    def content(self, name: str) -> Content | None:
+        """Return what is known of the elements of a small tensor; None where nothing is."""
+        found = self.elements(name) if name else None
+        return None if found is None or self._store.says_nothing(name, found) else found
+
+    def fact(self, name: str) -> Fact:
+        """Return the type and the sizes of a value, opaque symbols included; NOTHING where nothing is known."""
+        fact = self._known.get(name)
+        if fact is not None and name not in self._store.open:
+            return fact
+        graph = self._live()
+        slot = graph.index.producer_slot(name)
+        if slot is None:
+            self._store.drop(name)  # a constant by now, or removed
+        elif fact is None:
+            self._run(slot)
+        return self._lookup(graph, name)
+
+    def elements(self, name: str) -> Content | None:
+        """Return the content of a value with a symbol for each unknown integer; None where it has none."""
+        if name not in self._contents:
+            self._run(name)
+        found = self._contents[name]
+        if found is None and name not in self._known:
+            del self._contents[name]  # not there yet
+            self._vague.discard(name)
+        return found
+
+    # -- edits
+
+    def refine(self, slots: int) -> None:
+        """Follow what edits made known: nodes in slots below ``slots`` that are new, and new constants.
+
+        Costs nothing where all is known, else as much as there are nodes behind what is new.
+        """
+        if not self._store.open and not self._vague:
+            return
+        graph = self._live()
+        old, constants = self._seen
+        self._seen = (slots, frozenset(graph.initializers))
+        names = [name for name in graph.initializers if name not in constants]
+        for slot in range(old, slots):
+            node = graph.node(slot)
+            if node is not None:
+                names += filter(None, node.output)
+        self._follow(graph, names)
+
+    def learn(self, other: Facts) -> None:
+        """Take over what another graph, with the same values and more, knows of those that are open here."""
+        if other is self:
+            return
+        for name in list(self._store.open):
+            fact = other.fact(name)
+            if fact.shape is not None:  # symbols of its own mean nothing here
+                own = self._symbols.own
+                sizes = tuple(size if isinstance(size, int) or size in own else None for size in fact.shape)
+                fact = Fact(fact.dtype, sizes, fact.kind, fact.other)
+            self._store.learn(name, fact)
+        self._follow(self._live(), sorted(self._store.news))
+
+    def changed(self) -> list[str]:
+        """Return the values of which more is known than an earlier answer said, each time since the last call."""
+        names, self._store.changed = self._store.changed, []
+        return names
+
+    def _follow(self, graph: Graph, names: Iterable[str]) -> None:
+        """Look again at what is not known behind values that are new, or of which more is known."""
+        queue: list[int] = []
+        for name in names:
+            if graph.index.producer_slot(name) is None:
+                self._store.drop(name)  # a constant by now
+            self._store.news.add(name)
+            self._better(name)
+            queue += graph.index.reader_slots(name)
+        heapq.heapify(queue)  # nearly the order of the graph
+        while queue:
+            slot = heapq.heappop(queue)
+            while queue and queue[0] == slot:
+                heapq.heappop(queue)
+            node = graph.node(slot)
+            names = [] if node is None else [n for n in node.output if n in self._store.open or n in self._vague]
+            if not names:
+                continue
+            before = [self._known.get(name) for name in names]
+            self._todo.update(name for name in names if name in self._store.open)
+            self._run(slot)
+            for name, fact in zip(names, before, strict=True):
+                if self._better(name) or self._known.get(name) != fact:
+                    for reader in graph.index.reader_slots(name):
+                        heapq.heappush(queue, reader)
+        self._store.news.clear()
+
+    def _better(self, name: str) -> bool:
+        """Compute a content again that had elements which were no number; return whether it is another one now."""
+        if name not in self._vague:
+            return False
+        old = self._contents.pop(name)
+        self._vague.discard(name)
+        if self.elements(name) == old:
+            return False
+        self._store.changed.append(name)
+        return True
+
+    # -- the walk
+
+    def _walk(self, graph: Graph) -> None:
+        """Look at every node whose outputs are open, each after those that it reads."""
+        producers = graph.index.producers
+        known = self._known
+        self._store.open_up(producers)
+        self._todo = set(self._store.open)
+        known[""] = NOTHING  # an absent input is nothing to wait for
+        is_known, todo, contents = known.__contains__, self._todo, self._contents
+        for slot in sorted({producers[name] for name in self._store.open}):
+            node = graph.node(slot)
+            if node is None or todo.isdisjoint(node.output):
+                continue
+            inputs = node.input
+            places = SIZING.get(node.op_type)
+            if (
+                todo.isdisjoint(inputs)
+                and all(map(is_known, inputs))
+                and (places is None or all(inputs[i] in contents for i in places if i < len(inputs)))
+                and not has_bodies(node)
+            ):  # the usual case, in short: in order, and nothing to find out first
+                todo.difference_update(node.output)
+                self._look_at(graph, node)
+            else:
+                self._run(slot)
+        self._store.news.clear()
+
+    def _run(self, goal: _Goal) -> None:
+        """Reach a goal, and first those that it needs, depth first on a stack of our own."""
+        graph = self._live()
+        stack = [goal]
+        begun: set[_Goal] = set()
+        while stack:
+            goal = stack[-1]
+            begun.add(goal)
+            needs = [need for need in self._needs(graph, goal) if need not in begun]
+            if needs:
+                stack += reversed(needs)
+                continue
+            stack.pop()
+            if isinstance(goal, int):
+                node = graph.node(goal)
+                if node is not None:
+                    self._todo.difference_update(node.output)
+                    self._look_at(graph, node)
+            elif goal not in self._contents:
+                found = self._contents[goal] = self._evaluate(graph, goal)
+                if found is None or not found.known:
+                    self._vague.add(goal)
+
+    def _needs(self, graph: Graph, goal: _Goal) -> list[_Goal]:
+        """Return what must be reached before ``goal``, none where that has been reached itself."""
+        producers = graph.index.producers
+        if isinstance(goal, int):
+            node = graph.node(goal)
+            if node is None:
+                return []
+            names: Iterable[str] = [*node.input, *sorted(captures(node))] if has_bodies(node) else node.input
+            needs: list[_Goal] = [slot for name in names if (slot := self._unseen(producers, name)) is not None]
+            for place in SIZING.get(node.op_type, ()):
+                if place < len(node.input) and node.input[place] and node.input[place] not in self._contents:
+                    needs.append(node.input[place])
+            return needs
+        slot = producers.get(goal)
+        if goal in self._contents or slot is None:
+            return []
+        if self._unseen(producers, goal) is not None:
+            return [slot]
+        node = graph.node(slot)
+        if node is None or node.op_type not in FOLLOWED or not may_have_content(self._known[goal]):
+            return []
+        if node.op_type in MEASURES:
+            return [slot for name in node.input if (slot := self._unseen(producers, name)) is not None]
+        return [name for name in node.input if name and name not in self._contents]
+
+    def _unseen(self, producers: dict[str, int], name: str) -> int | None:
+        """Return the slot that makes ``name`` where it has not been looked at."""
+        return producers.get(name) if name in self._todo or name not in self._known else None
+
+    # -- one node
+
+    def _look_at(self, graph: Graph, node: NodeProto) -> None:
+        """Learn what follows for the outputs of a node, where that can be more than is known."""
+        known = self._known
+        outer = sorted(captures(node)) if has_bodies(node) else []
+        if (
+            node.op_type not in SIZED
+            and self._store.news.isdisjoint(node.input)
+            and self._store.news.isdisjoint(outer)
+            and all(name in known for name in node.output)
+        ):
+            return  # nothing that onnx did not know
+        facts = [self._lookup(graph, name) if name else None for name in node.input]
+        contents: list[Content | None] = [None] * len(facts)
+        for place in SIZING.get(node.op_type, ()):
+            if place < len(facts):
+                contents[place] = self._contents.get(node.input[place])
+        captured = {name: self._lookup(graph, name) for name in outer}
+        for name, fact in zip(node.output, self._rules.facts(node, facts, contents, captured), strict=True):
+            if name:
+                self._store.learn(name, fact)
+
+    def _evaluate(self, graph: Graph, name: str) -> Content | None:
+        """Return the content of a value whose needs are reached."""
+        node = graph.index.producer(name)
+        if name in graph.initializers or (node is not None and node.op_type == "Constant"):
+            return self._constant(graph, name)
+        fact = self._lookup(graph, name)
+        if node is None:
+            if self._outer is not None and not graph.defines(name):
+                return self._outer.elements(name)
+            return self._store.unknown_content(name, fact)
+        if node.domain not in DEFAULT or node.op_type not in FOLLOWED or not may_have_content(fact):
+            return self._store.unknown_content(name, fact)
+        nothing: list[None] = [None] * len(node.input)
+        if node.op_type in MEASURES:
+            found = self._rules.content(node, [self._lookup(graph, of) for of in node.input], nothing, 0)
+        else:
+            contents = [self._contents.get(of) for of in node.input]
+            found = self._rules.content(node, nothing, contents, list(node.output).index(name))
+        if found is None:
+            return self._store.unknown_content(name, fact)
+        if len(found.items) > MOST_ITEMS or (fact.dtype and fact.dtype != found.dtype):
+            return None
+        if fact.static and fact.shape != found.shape:
+            return None  # one of the two is wrong
+        if fact.shape != found.shape:
+            self._store.learn(name, Fact(found.dtype, found.shape))
+        return self._store.with_elements(name, found)
+
+    def _constant(self, graph: Graph, name: str) -> Content | None:
+        fact = self._lookup(graph, name)
+        if not may_have_content(fact):
+            return None
+        if not graph.is_constant(name):
+            return self._store.unknown_content(name, fact)  # a caller may override it
+        try:
+            array = graph.constant(name)
+        except ModelError:
+            return None  # whoever needs the weight says what is wrong with it
+        return None if array is None else content_of_array(fact.dtype, array)
+
+    # -- keeping facts
+
+    def _lookup(self, graph: Graph, name: str) -> Fact:
+        """Return the fact of a value as far as the graph has been looked at."""
+        fact = self._known.get(name)
+        if fact is not None:
+            return fact
+        tensor = graph.initializers.get(name)
+        if tensor is not None and graph.is_constant(name):
+            fact = self._known[name] = Fact(tensor.data_type, tuple(tensor.dims))
+            return fact
+        if self._outer is not None and not graph.defines(name):
+            return self._outer.fact(name)
+        return NOTHING
+
+    def _live(self) -> Graph:
+        graph = self._graph()
+        assert graph is not None, "facts outlived their graph"
+        return graph

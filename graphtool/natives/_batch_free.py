@@ -1,0 +1,324 @@
+"""Constants that hold a batch, found and freed: one walk over the nodes in order.
+
+A freed constant computes the same at the batch that the graph has now. Where nothing can be freed, :class:`PassError`
+names the node and its constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, helper
+
+from graphtool.errors import PassError, show
+from graphtool.graph import Graph
+from graphtool.graph import opset as ops
+from graphtool.graph.bodies import captures, has_bodies
+from graphtool.graph.values import Dim, Shape
+from graphtool.natives._batch_content import Items
+from graphtool.natives._batch_facts import Facts, UnfitError
+from graphtool.natives._batch_repeat import Repeater, where
+from graphtool.natives._batch_sizes import batch_axis_after, reshaped, scaled
+from graphtool.rewrite.result import label
+
+Array = NDArray[np.generic]
+Sizes = Sequence[Dim]
+
+
+class Freer:
+    """Frees the constants of ``graph``; ``target`` is the batch it is to take, a number or the name of a dimension.
+
+    ``source`` is an input whose axis 0 is the batch. ``freed`` are the names of nodes that had a constant freed.
+    """
+
+    def __init__(self, graph: Graph, facts: Facts, target: int | str, source: str) -> None:
+        self.graph, self.facts, self.target = graph, facts, target
+        self.freed: list[str] = []
+        self._repeater = Repeater(graph, facts, target, source)
+        self._unread: list[str] = []  # constants that lost a reader
+        self._given: dict[tuple[str, str, bytes], str] = {}
+
+    def run(self) -> None:
+        """Walk the graph and free what blocks the batch; raises PassError for what cannot be freed."""
+        rules: dict[str, Callable[[int, NodeProto], bool]] = {
+            "Reshape": self._reshape, "Expand": self._expand, "Resize": self._resize, "RNN": self._recurrent,
+            "GRU": self._recurrent, "LSTM": self._recurrent,
+        }  # fmt: skip
+        for slot in self.graph.live_slots():
+            node = self.graph.node(slot)
+            assert node is not None
+            rule = rules.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+            try:
+                if rule is None or not rule(slot, node):
+                    self.facts.pass_on(node)
+            except UnfitError as error:
+                self._repair(slot, node, str(error))
+                continue
+            self._check_kept(node)
+        self._drop_unread()
+
+    # -- Reshape: an entry of the shape becomes 0 (copy) or -1 (whatever is left)
+
+    def _reshape(self, slot: int, node: NodeProto) -> bool:
+        """Free a Reshape; returns whether its output's shapes are noted."""
+        if len(node.input) < 2:  # before opset 5 the shape is an attribute
+            return False
+        facts, version = self.facts, self.graph.opset()
+        data, shape, made = node.input[0], node.input[1], node.output[0]
+        before, source = facts.shape_now(data), facts.shape_then(data)
+        now, then = facts.content_now(shape), facts.content_then(shape)
+        if before is None or source is None or now is None or then is None or now.ndim != 1:
+            return False
+        allowzero = ops.effective(node, "allowzero", version) == 1
+        result = reshaped(before, now.tolist(), allowzero)
+        if result is None:
+            return False
+        axis, got = facts.axis(data), reshaped(source, then.tolist(), allowzero)
+        if axis is not None:
+            place = batch_axis_after(before, axis, result, facts.now)
+            dim = None if place is None else scaled(result[place], facts.now, facts.then)
+            if place is not None and dim is not None:
+                wanted = (*result[:place], dim, *result[place + 1 :])
+                if got is None or any(a != b and a is not None for a, b in zip(got, wanted, strict=True)):
+                    entries = _freed_entries(now.tolist(), before, source, result, wanted, place, allowzero)
+                    self._set_entries(slot, node, 1, now, entries, wanted[place], place)
+                got = wanted
+        if got is None:
+            return False
+        facts.learn(made, facts.dtype(data), result, got)
+        return True
+
+    def _set_entries(
+        self, slot: int, node: NodeProto, position: int, old: Items, new: Sizes | None, wanted: Dim, place: int
+    ) -> None:
+        """Let the vector at an input of a node have other entries: a constant, or a Concat of which parts are."""
+        if new is None and isinstance(self.target, int) and isinstance(wanted, int):
+            new = [*old.tolist()[:place], wanted, *old.tolist()[place + 1 :]]
+        name = node.input[position]
+        if new is None:
+            if wanted != self.facts.then:
+                raise self._repeater.blocked(node, position, old)
+            self.graph.set_input(slot, position, self._repeater.with_batch(node, old.tolist(), place))
+            self._unread.append(name)
+        elif self.graph.is_constant(name):
+            self._give(slot, position, np.array(new, np.int64))
+        elif not self._set_in_concat(slot, position, old.tolist(), new):
+            raise self._repeater.blocked(node, position, old)
+        self.freed.append(label(node))
+
+    def _give(self, slot: int, position: int, array: Array) -> None:
+        """Let an input of a node read another constant; equal ones that stand for the same one are shared."""
+        node = self.graph.node(slot)
+        assert node is not None
+        old = node.input[position]
+        key = (old, array.dtype.str, array.tobytes())
+        if key not in self._given:
+            self._given[key] = self.graph.add_initializer(f"{old}/any_batch", array)
+        self.graph.set_input(slot, position, self._given[key])
+        self._unread.append(old)
+
+    def _set_in_concat(self, slot: int, position: int, old: Sizes, new: Sizes) -> bool:
+        graph = self.graph
+        reader = graph.node(slot)
+        assert reader is not None
+        maker = graph.index.producer_slot(reader.input[position])
+        node = None if maker is None else graph.node(maker)
+        if maker is None or node is None or node.op_type != "Concat" or node.domain not in ("", "ai.onnx"):
+            return False
+        parts: list[tuple[int, Array]] = []
+        start = 0
+        for number, part in enumerate(node.input):
+            content = self.facts.content_now(part)
+            if content is None or content.ndim != 1:
+                return False
+            end = start + content.size
+            if list(old[start:end]) != list(new[start:end]):
+                other = self.facts.content_then(part)
+                if other is None or content.tolist() != other.tolist():
+                    return False  # computed from the batch already, and wrong all the same
+                parts.append((number, np.array(new[start:end], np.int64)))
+            start = end
+        if graph.index.uses(node.output[0]) > 1 or node.output[0] in {info.name for info in graph.header.output}:
+            own = NodeProto()
+            own.CopyFrom(node)
+            own.name = graph.names.fresh_node(f"{node.name or node.output[0]}/any_batch")
+            own.output[0] = graph.names.fresh_value(f"{node.output[0]}/any_batch")
+            maker = graph.add_node(own, maker, 1)
+            graph.set_input(slot, position, own.output[0])
+        for number, array in parts:
+            self._give(maker, number, array)
+        self.facts.forget_content(reader.input[position])
+        return True
+
+    # -- Expand: where the data has the batch, 1 lets it through
+
+    def _expand(self, slot: int, node: NodeProto) -> bool:
+        facts = self.facts
+        axis, shape = facts.axis(node.input[0]), facts.shape_now(node.input[0])
+        now, then = facts.content_now(node.input[1]), facts.content_then(node.input[1])
+        if axis is None or shape is None or now is None or then is None or facts.now == 1:
+            return False
+        place = now.size - len(shape) + axis
+        if 0 <= place < now.size and then[place] == facts.now == shape[axis]:
+            entries = [*now.tolist()[:place], 1, *now.tolist()[place + 1 :]]
+            self._set_entries(slot, node, 1, now, entries, facts.then, place)
+        return False
+
+    # -- Resize: sizes name every axis (before opset 18), the batch included
+
+    def _resize(self, slot: int, node: NodeProto) -> bool:
+        if len(node.input) < 4 or not node.input[3]:
+            return False
+        facts, version = self.facts, self.graph.opset() or 1
+        sizes, before = facts.content_now(node.input[3]), facts.shape_now(node.input[0])
+        axis, then = facts.axis(node.input[0]), facts.content_then(node.input[3])
+        if axis is None or before is None or sizes is None or then is None:
+            return False
+        axes = ops.effective(node, "axes", version)
+        named = [a % len(before) for a in axes] if isinstance(axes, list) else list(range(len(before)))
+        if axis not in named or then[named.index(axis)] != facts.now:
+            return False
+        place, size = named.index(axis), facts.then
+        if isinstance(self.target, int):
+            entries = [*sizes.tolist()[:place], size, *sizes.tolist()[place + 1 :]]
+            self._set_entries(slot, node, 3, sizes, entries, size, place)
+            return False
+        mode = ops.effective(node, "coordinate_transformation_mode", version)
+        scales = None if mode == "tf_crop_and_resize" else _scales(before, sizes.tolist())
+        if version >= 18 and mode != "tf_crop_and_resize" and self.graph.is_constant(node.input[3]):
+            left = [k for k in range(len(named)) if k != place]
+            self._give(slot, 3, np.array([sizes[k] for k in left], np.int64))
+            _set_attribute(node, "axes", [named[k] for k in left])
+        elif scales is not None and not isinstance(axes, list) and self.graph.is_constant(node.input[3]):
+            self._give(slot, 3, scales)
+            self.graph.set_input(slot, 2, node.input[3])
+            self.graph.set_input(slot, 3, "")
+            del node.input[3:]
+        else:
+            self._unread.append(node.input[3])
+            self.graph.set_input(slot, 3, self._repeater.with_batch(node, sizes.tolist(), place))
+        self.freed.append(label(node))
+        return False
+
+    # -- values without a batch where one is needed: repeated for each item
+
+    def _recurrent(self, slot: int, node: NodeProto) -> bool:
+        """Give initial states and lengths of RNN, GRU and LSTM the batch of their data: inference checks none of it."""
+        by_item = ops.effective(node, "layout", self.graph.opset()) == 1
+        if self.facts.axis(node.input[0]) != (0 if by_item else 1):
+            return False
+        for position, axis in ((4, 0), (5, 0 if by_item else 1), (6, 0 if by_item else 1)):
+            name = node.input[position] if position < len(node.input) else ""
+            if name and self.facts.axes(name) == []:
+                self._repeat(slot, node, position, axis)
+                self.freed.append(label(node))
+        return False
+
+    def _repeat(self, slot: int, node: NodeProto, position: int, axis: int, size: int | None = None) -> None:
+        """Let an input of a node be repeated along an axis, for each item of the batch or (``size`` 1) just one."""
+        name = node.input[position]
+        repeated = self._repeater.repeated(node, position, axis, size or self.facts.then)
+        self.graph.set_input(slot, position, repeated)
+        self._unread.append(name)
+
+    def _repair(self, slot: int, node: NodeProto, reason: str) -> None:
+        """Repeat those inputs that lack the batch, where that makes the shapes of a node fit together."""
+        facts = self.facts
+        for axis in range(8):
+            lacking = [
+                position
+                for position, name in enumerate(node.input)
+                if name and facts.axes(name) == [] and (facts.shape_now(name) or ())[axis : axis + 1] == (facts.now,)
+            ]
+            # one item is enough for what is broadcast
+            for size in (1, facts.then) if facts.now != 1 else (facts.then,):
+                grown = {node.input[k]: self._repeater.sized(node.input[k], axis, size) for k in lacking}
+                try:
+                    shapes = facts.shapes_if(node, grown) if grown else [None]
+                except UnfitError:
+                    continue
+                if any(shape is None for shape in shapes):
+                    continue
+                for position in lacking:
+                    self._repeat(slot, node, position, axis, size)
+                for name, shape in zip(node.output, shapes, strict=True):
+                    facts.set(name, shape)
+                self.freed.append(label(node))
+                return
+        raise PassError(f"{where(node)} does not take {self._repeater.batch_text()}: {show(reason, 200)}")
+
+    # -- what cannot be freed
+
+    def _check_kept(self, node: NodeProto) -> None:
+        """Raise PassError where a node reads the batch and all it makes is of one fixed size: it picks or mixes items.
+
+        Shape and Size read the batch as a number, CastLike reads a type.
+        """
+        facts = self.facts
+        read = [*node.input, *(sorted(captures(node)) if has_bodies(node) else ())]
+        if node.op_type == "CastLike":
+            read = read[:1]
+        if node.op_type in ("Shape", "Size") or not any(facts.axes(name) for name in read if name):
+            return
+        if all(facts.axes(name) == [] for name in node.output if name):
+            raise PassError(
+                f"{where(node)} picks or mixes items of the batch: what it makes has the same shape for "
+                f"{self._repeater.batch_text()}, so the graph is not one for another batch"
+            )
+
+    def _drop_unread(self) -> None:
+        graph = self.graph
+        outputs = {info.name for info in graph.header.output}
+        gone = [name for name in dict.fromkeys(self._unread) if not graph.index.uses(name) and name not in outputs]
+        for name in gone:
+            slot = graph.index.producer_slot(name)
+            node = None if slot is None else graph.node(slot)
+            if slot is not None and node is not None and node.op_type == "Constant":
+                graph.remove_node(slot)
+        graph.drop_initializers(name for name in gone if name in graph.initializers)
+
+
+def _freed_entries(
+    entries: Sizes, before: Shape, source: Shape, result: Shape, wanted: Shape, place: int, allowzero: bool
+) -> list[Dim] | None:
+    """Return entries of a Reshape that give ``result`` now and ``wanted`` at the other batch; None where none do."""
+    own = list(entries)
+    if not allowzero and place < len(source) and before[place] == result[place] and source[place] == wanted[place]:
+        own[place] = 0
+    else:
+        rest = [other for other, entry in enumerate(own) if entry == -1 and other != place]
+        for other in rest:  # only one entry can be what is left
+            size = result[other]
+            copied = other < len(before) and before[other] == size == source[other] and not allowzero
+            if not copied and not isinstance(size, int):
+                return None
+            own[other] = 0 if copied and not isinstance(size, int) else size
+        own[place] = -1
+    fits = reshaped(before, own, allowzero) == result and reshaped(source, own, allowzero) == wanted
+    return own if fits else None
+
+
+def _scales(before: Shape, sizes: Sizes) -> Array | None:
+    """Return the scales that stand for sizes exactly, as onnxruntime derives and applies them; None where none do.
+
+    The size is ``floor(size of the input * scale)``, scales are float32 (ONNX, Resize).
+    """
+    scales = []
+    for source, size in zip(before, sizes, strict=True):
+        if not isinstance(source, int) or not isinstance(size, int) or source == 0:
+            return None
+        scale = np.float32(size) / np.float32(source)
+        if int(np.floor(np.float32(source) * scale)) != size:
+            return None
+        scales.append(scale)
+    return np.array(scales, np.float32)
+
+
+def _set_attribute(node: NodeProto, name: str, value: list[int]) -> None:
+    own = ops.attribute_of(node, name)
+    if own is None:
+        node.attribute.add().CopyFrom(helper.make_attribute(name, value))
+    else:
+        own.ints[:] = value

@@ -1,0 +1,113 @@
+"""Sizes as products, and where the batch goes in a Reshape.
+
+A size is a number, or a text that is a product such as ``4*H*W``; a symbol with another operator in it is one factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from graphtool.graph.values import Dim, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A number times symbols; symbols are sorted, each as often as it occurs."""
+
+    number: int
+    symbols: tuple[str, ...] = ()
+
+    def times(self, other: Product) -> Product:
+        """Return the product of both."""
+        return Product(self.number * other.number, tuple(sorted(self.symbols + other.symbols)))
+
+    def over(self, other: Product) -> Product | None:
+        """Return the quotient; None where ``other`` is 0 or does not divide this."""
+        if other.number == 0 or self.number % other.number:
+            return None
+        left = list(self.symbols)
+        for symbol in other.symbols:
+            if symbol not in left:
+                return None
+            left.remove(symbol)
+        return Product(self.number // other.number, tuple(left))
+
+    def dim(self) -> Dim:
+        """Return it as a size."""
+        if not self.symbols:
+            return self.number
+        return "*".join(([str(self.number)] if self.number != 1 else []) + list(self.symbols))
+
+
+ONE = Product(1)
+
+
+def product_of(dims: Sequence[Dim]) -> Product | None:
+    """Return the product of sizes; None where one is unknown."""
+    total = ONE
+    for dim in dims:
+        if dim is None:
+            return None
+        if isinstance(dim, int):
+            total = total.times(Product(dim))
+            continue
+        parts = [part.strip() for part in dim.split("*")] if all(dim.split("*")) else [dim]
+        numbers = [int(part) for part in parts if part.isdecimal()]
+        total = total.times(Product(prod(numbers), tuple(sorted(part for part in parts if not part.isdecimal()))))
+    return total
+
+
+def reshaped(shape: Shape, entries: Sequence[object], allowzero: bool) -> Shape | None:
+    """Return the shape that a Reshape to ``entries`` gives; None where the elements do not fit it.
+
+    An entry is a number, a symbol or None; a size that cannot be computed is None.
+    """
+    dims: list[Dim] = []
+    for place, entry in enumerate(entries):
+        if entry == 0 and not allowzero:
+            if place >= len(shape):
+                return None
+            dims.append(shape[place])
+        else:
+            dims.append(entry if isinstance(entry, (int, str)) else None)
+    total, rest = product_of(shape), product_of([dim for dim in dims if dim != -1])
+    if -1 not in dims:
+        return None if total is not None and rest is not None and total != rest else tuple(dims)
+    if dims.count(-1) > 1:
+        return None
+    if total is None or rest is None:
+        return tuple(None if dim == -1 else dim for dim in dims)
+    left = total.over(rest)
+    return None if left is None else tuple(left.dim() if dim == -1 else dim for dim in dims)
+
+
+def scaled(dim: Dim, now: int, then: int) -> Dim:
+    """Return a size that holds the batch ``now`` with ``then`` in its place; None where it does not hold it."""
+    whole = product_of([dim])
+    part = None if whole is None else whole.over(Product(now))
+    return None if part is None else part.times(Product(then)).dim()
+
+
+def batch_axis_after(before: Shape, axis: int, after: Shape, now: int) -> int | None:
+    """Return the axis that the batch is at in ``after``, the shape that a Reshape makes of ``before``; None if nowhere.
+
+    Row-major order is kept, so as many elements lie outside the batch after as before. With batch 1 several axes of
+    size 1 would do: the axis that it had, then the first.
+    """
+    outside = product_of(before[:axis])
+    if outside is None:
+        return None
+    fitting, exact = [], []
+    for place in range(len(after)):
+        prefix, longer = product_of(after[:place]), product_of(after[: place + 1])
+        if prefix is None or longer is None:
+            break
+        if outside.over(prefix) is not None and longer.over(outside.times(Product(now))) is not None:
+            fitting.append(place)
+            if prefix == outside:
+                exact.append(place)
+    if axis in exact and after[axis] == before[axis]:
+        return axis
+    return exact[0] if exact else fitting[0] if fitting else None

@@ -1,0 +1,189 @@
+"""Which of the nodes that could be folded are folded, so that the model does not grow: sizes added, sizes freed.
+
+Folding removes nodes, and constants that only they read; the values that other nodes read are added. Where all of it
+together fits the budget, all is folded. Else the nodes fall apart into groups that share large values, and a group is
+folded where it makes the model smaller; of what is left, all that fits or nothing that grows, so that a second
+application of the pass finds nothing to do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from onnx import TensorProto
+
+from graphtool.graph import Graph
+from graphtool.graph.bodies import all_tensors
+from graphtool.graph.weights import MARKER_BYTES, is_external, is_lazy, payload_bytes
+
+_SMALL = 1024  # bytes; a constant up to that does not tie the nodes that share it together
+_FRAME = 24  # bytes of a tensor's field headers, type and dimensions, about
+
+
+class Ledger:
+    """What folding nodes of one graph adds and frees. ``size`` is the bytes of a value, 0 where not known yet."""
+
+    def __init__(self, graph: Graph, slots: Iterable[int], size: Callable[[str], int]) -> None:
+        self._graph = graph
+        self._size = size
+        self.folded = dict.fromkeys(slots)  # a set in order
+        self.grown = 0  # by folding those, once chosen
+        self._kept = {info.name for info in graph.header.output}
+        for note in graph.header.quantization_annotation:
+            self._kept.update(entry.value for entry in note.quant_parameter_tensor_names)
+
+    def frontier(self, slot: int) -> list[str]:
+        """Return the values of a folded node that something else needs."""
+        node = self._graph.node(slot)
+        assert node is not None
+        return [name for name in node.output if name and self._is_needed(name)]
+
+    def _is_needed(self, name: str) -> bool:
+        if name in self._kept:
+            return True
+        return any(reader not in self.folded for reader in self._graph.index.reader_slots(name))
+
+    def cost(self, name: str) -> int:
+        """Return how many bytes a value takes in the file."""
+        return self._size(name) + len(name.encode()) + _FRAME
+
+    def growth(self, slots: Iterable[int], least: int = _SMALL) -> int:
+        """Return by how many bytes folding ``slots``, which are folded, makes the model larger.
+
+        Constants of fewer than ``least`` bytes, which several groups may read, are not counted as freed.
+        """
+        total: int = 0
+        reads: dict[str, None] = {}
+        for slot in slots:
+            node = self._graph.node(slot)
+            assert node is not None
+            total += sum(map(self.cost, self.frontier(slot))) - int(node.ByteSize())
+            reads.update(dict.fromkeys(node.input))
+        for name in filter(None, reads):  # a constant that all of them read is looked at once
+            stored = self._stored(name)
+            if stored >= least and not self._is_needed(name):
+                total -= stored
+        return total
+
+    def _stored(self, name: str) -> int:
+        """Return the bytes of a constant that lies in this very graph; 0 for other values."""
+        tensor = self._graph.initializers.get(name)
+        if tensor is not None:
+            return (payload_bytes(tensor) or 0) + len(name) + _FRAME
+        node = self._graph.index.producer(name)
+        if node is None or node.op_type != "Constant":
+            return 0
+        return sum(payload_bytes(a.t) or 0 for a in node.attribute if a.HasField("t")) + int(node.ByteSize())
+
+    def groups(self) -> list[list[int]]:
+        """Return the folded nodes in groups that read or make no large value in common."""
+        parent: dict[object, object] = {}
+
+        def root(item: object) -> object:
+            while (above := parent.setdefault(item, item)) != item:
+                parent[item] = item = parent.setdefault(above, above)
+            return item
+
+        for slot in self.folded:
+            node = self._graph.node(slot)
+            assert node is not None
+            for name in (*node.input, *node.output):
+                if name and (self._size(name) > _SMALL or self._stored(name) > _SMALL + _FRAME):
+                    parent[root(name)] = root(slot)
+            root(slot)
+        found: defaultdict[object, list[int]] = defaultdict(list)
+        for slot in self.folded:
+            found[root(slot)].append(slot)
+        return list(found.values())
+
+    def keep(self, slots: Iterable[int], must: Callable[[int], bool]) -> None:
+        """Keep those nodes for which ``must`` holds, and then perhaps those whose values they need."""
+        queue = list(slots)
+        while queue:
+            slot = queue.pop()
+            if slot not in self.folded or not must(slot):
+                continue
+            del self.folded[slot]
+            node = self._graph.node(slot)
+            assert node is not None
+            queue += [source for name in node.input if (source := self._graph.index.producer_slot(name)) is not None]
+
+    def keep_large(self, slots: Iterable[int], most: Callable[[int], float]) -> None:
+        """Keep those nodes that make needed values larger than ``most(slot)``."""
+        self.keep(slots, lambda slot: any(self.cost(name) > most(slot) for name in self.frontier(slot)))
+
+
+class Budget:
+    """The bytes by which folding may make a model larger: ``growth`` times its size, and ``slack``.
+
+    ``grown`` is what earlier foldings of the same model took; none of the figures is negative but perhaps that one.
+    """
+
+    def __init__(self, graph: Graph, growth: float, slack: int, grown: int = 0) -> None:
+        self.grown = grown
+        self._root = graph
+        self._growth = growth
+        self._slack = slack
+        self._share: float | None = None
+
+    def allows(self, growth: int) -> bool:
+        """Whether the model may grow by that many bytes now."""
+        return growth <= self._slack - self.grown or growth <= self.left
+
+    @property
+    def left(self) -> float:
+        """How many bytes are left; at least 0."""
+        if self._share is None:  # to measure a model takes a while, and most foldings make it smaller
+            self._share = self._growth * (file_bytes(self._root) - self.grown) if self._growth < math.inf else math.inf
+        return max(self._share + self._slack - self.grown, 0)
+
+
+def choose(graph: Graph, slots: Iterable[int], size: Callable[[str], int], budget: Budget) -> Ledger:
+    """Return the nodes to fold so that the model does not grow beyond its budget."""
+    ledger = Ledger(graph, slots, size)
+    ledger.grown = ledger.growth(ledger.folded, 0)
+    if not budget.allows(ledger.grown):
+        _withdraw(graph, ledger, budget)
+        ledger.grown = ledger.growth(ledger.folded, 0)
+    return ledger
+
+
+def _withdraw(graph: Graph, ledger: Ledger, budget: Budget) -> None:
+    """Keep what makes the model larger than its budget allows."""
+    growing = [group for group in ledger.groups() if ledger.growth(group) > 0]
+    for group in growing:
+        ledger.keep_large(group, lambda _: budget.left)
+    growing = _still(ledger, growing)
+    if budget.allows(sum(ledger.growth(group) for group in growing)):
+        return
+    for group in growing:
+        ledger.keep_large(group, lambda slot: _bytes(graph, slot))
+    for group in _still(ledger, growing):
+        for slot in group:
+            del ledger.folded[slot]
+
+
+def _still(ledger: Ledger, groups: list[list[int]]) -> list[list[int]]:
+    """Return what of the groups is still folded and makes the model larger."""
+    left = ([slot for slot in group if slot in ledger.folded] for group in groups)
+    return [group for group in left if ledger.growth(group) > 0]
+
+
+def _bytes(graph: Graph, slot: int) -> int:
+    node = graph.node(slot)
+    assert node is not None
+    return int(node.ByteSize())
+
+
+def file_bytes(graph: Graph) -> int:
+    """Return the size of the model as it would be written, external data included."""
+    proto = graph.proto
+    return int(proto.ByteSize()) + sum(map(_elsewhere, all_tensors(proto)))
+
+
+def _elsewhere(tensor: TensorProto) -> int:
+    if is_external(tensor):
+        return payload_bytes(tensor) or 0
+    return (payload_bytes(tensor) or 0) - MARKER_BYTES if is_lazy(tensor) else 0

@@ -1,0 +1,57 @@
+"""Letting one value stand for another that equals it: what both passes for equal parts of a graph share."""
+
+from __future__ import annotations
+
+from onnx import TensorAnnotation
+
+from graphtool.graph import Graph
+from graphtool.graph.bodies import bodies, defined_below
+from graphtool.graph.fields import keep_only
+
+Note = tuple[tuple[str, str], ...]
+
+
+class Joiner:
+    """Joins values of one level that are known to be equal, and so are their notes; :meth:`finish` ends it.
+
+    ``outputs`` are the level's outputs: their names stay.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.outputs = frozenset(info.name for info in graph.header.output)
+        self._notes = {note.tensor_name: _said(note) for note in graph.header.quantization_annotation}
+        self._now: dict[str, str] = {}  # names that are gone, and the one that stands for the same value
+
+    def note(self, name: str) -> Note:
+        """Return what the quantization annotation of a value says; ``()`` where there is none."""
+        return self._notes.get(name, ()) if self._notes else ()
+
+    def may_stand_for(self, kept: str, gone: str) -> bool:
+        """Whether everything that reads ``gone``, in bodies too, can read ``kept``: it has no other meaning there."""
+        return not any(
+            kept in defined_below(body) for reader in self.graph.index.consumers(gone) for body in bodies(reader)
+        )
+
+    def redirect(self, gone: str, kept: str) -> None:
+        """Let every reader of ``gone`` read ``kept``."""
+        self._now[gone] = kept
+        self.graph.replace_uses(gone, kept)
+
+    def finish(self) -> None:
+        """Drop the annotations of names that are gone, and let scales and zero points be named as they are now."""
+        notes = self.graph.header.quantization_annotation
+        if not self._now or not notes:
+            return
+        keep_only(notes, lambda note: note.tensor_name not in self._now)
+        for note in notes:
+            for entry in note.quant_parameter_tensor_names:
+                name = entry.value
+                while name in self._now:
+                    name = self._now[name]
+                if name != entry.value:
+                    entry.value = name
+
+
+def _said(note: TensorAnnotation) -> Note:
+    return tuple(sorted((entry.key, entry.value) for entry in note.quant_parameter_tensor_names))

@@ -1,0 +1,101 @@
+"""Constants brought into the range of float16: a mask of minus infinity or -1e9 overflows where a device uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import AttributeProto, NodeProto, TensorProto, numpy_helper
+
+from graphtool.errors import PassError
+from graphtool.graph import Graph
+from graphtool.graph import opset as ops
+from graphtool.graph.sort import drop_unread, remove_nodes
+from graphtool.rewrite.result import Applied, Match, label
+
+Array = NDArray[Any]
+_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+
+
+def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
+    """Clamp every floating-point constant, in bodies too, to plus and minus ``limit``; NaN stays.
+
+    A constant is written anew under another name, so that one which is an output too keeps its value there.
+    Initializers that a caller can override are no constants. ``names`` is a glob for the names of the constants.
+    """
+    limit, glob = params["limit"], params["names"]
+    assert isinstance(limit, float) and isinstance(glob, str)
+    if not 0 < limit < float("inf"):
+        raise PassError(f"a limit of {limit}; it must be a positive number")
+    result = Applied()
+    for level in graph.levels():
+        result.matches += _level(level, limit, glob)
+    return result
+
+
+def _level(graph: Graph, limit: float, glob: str) -> list[Match]:
+    matches: list[Match] = []
+    gone: list[int] = []
+    freed: list[str] = []
+    for name, slot in list(_constants(graph)):
+        if not fnmatchcase(name, glob) or not graph.index.uses(name):
+            continue
+        value = graph.constant(name)
+        clamped = None if value is None else _clamped(value, limit)
+        if clamped is None:
+            continue
+        graph.replace_uses(name, graph.add_initializer(f"{name}/clamped", clamped))
+        matches.append(Match(name, "native"))
+        freed.append(name)
+        if slot is not None:
+            gone.append(slot)
+    for slot in graph.index.slots_of_type("ConstantOfShape"):
+        node = graph.node(slot)
+        if node is not None and fnmatchcase(node.name, glob) and _clamp_fill(graph, node, limit):
+            matches.append(Match(label(node), "native"))
+    remove_nodes(graph, gone, set())
+    drop_unread(graph, freed)
+    return matches
+
+
+def _constants(graph: Graph) -> Iterator[tuple[str, int | None]]:
+    """Yield the floating-point constants of one graph, with the slot of the node where one makes it."""
+    for name, tensor in graph.initializers.items():
+        if tensor.data_type in _FLOATS and graph.is_constant(name):
+            yield name, None
+    for slot in graph.index.slots_of_type("Constant"):
+        node = graph.node(slot)
+        if node is not None and node.domain in ("", "ai.onnx"):
+            tensors = [a.t.data_type for a in node.attribute if a.type == AttributeProto.TENSOR]
+            numbers = any(a.type in (AttributeProto.FLOAT, AttributeProto.FLOATS) for a in node.attribute)
+            if numbers or any(kind in _FLOATS for kind in tensors):
+                yield node.output[0], slot
+
+
+def _clamped(value: Array, limit: float) -> Array | None:
+    """Return ``value`` within the limit; None where it is."""
+    plain = value.astype(np.float32) if value.dtype.name == "bfloat16" else value
+    if not plain.size:
+        return None
+    highest, lowest = np.fmax.reduce(plain, axis=None), np.fmin.reduce(plain, axis=None)  # which look past NaN
+    if not (highest > limit or lowest < -limit):
+        return None
+    top = plain.dtype.type(limit)
+    if float(top) > limit:  # the type's nearest number lies beyond: the next one inward
+        top = np.nextafter(top, plain.dtype.type(0))
+    return np.asarray(np.clip(plain, -top, top)).astype(value.dtype)
+
+
+def _clamp_fill(graph: Graph, node: NodeProto, limit: float) -> bool:
+    """Clamp what a ConstantOfShape fills with; return whether that changed anything."""
+    held = ops.attribute_of(node, "value")
+    if held is None or held.t.data_type not in _FLOATS:
+        return False
+    clamped = _clamped(graph.array(held.t), limit)
+    if clamped is None:
+        return False
+    held.t.CopyFrom(numpy_helper.from_array(clamped, held.t.name))
+    return True

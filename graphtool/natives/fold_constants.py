@@ -1,0 +1,78 @@
+"""Nodes that compute the same each time: their values, computed once, become constants."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from graphtool.errors import PassError
+from graphtool.graph import Graph
+from graphtool.natives._foldable import computable
+from graphtool.natives._folding import Folding, Options
+from graphtool.natives._growth import Budget
+from graphtool.natives._placing import drop_unneeded, replace_node
+from graphtool.rewrite.result import Applied, Match, Miss, label
+
+TRACKED = True  # edits go through methods of Graph: whoever keeps a journal sees them
+
+
+@dataclass(slots=True)
+class _History:
+    """What earlier applications did to a graph: a pipeline folds again and again, and its growth is one budget."""
+
+    grown: int = 0
+    failed: dict[str, str] = field(default_factory=dict)  # by first output: not tried twice
+
+
+_histories: weakref.WeakKeyDictionary[Graph, _History] = weakref.WeakKeyDictionary()
+
+
+def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
+    """Fold constants in the graph and in its bodies; raises PassError for a parameter that makes no sense."""
+    growth, slack, seconds = params["growth"], params["slack"], params["seconds"]
+    assert isinstance(growth, float) and isinstance(slack, int) and isinstance(seconds, int)
+    if not growth >= 0 or slack < 0 or seconds < 1:
+        raise PassError("growth and slack are at least 0, and seconds at least 1")
+    opset = graph.opset()
+    applied = Applied()
+    if opset is None:
+        return applied
+    history = _histories.setdefault(graph, _History())
+    budget = Budget(graph, growth, slack, history.grown)
+    options = Options(budget, seconds, bool(params.get("float16")), history.failed)
+    key = "computable", options.float16, growth, slack
+    outer: dict[str, None] = {}  # what bodies read of the main graph
+    for level in graph.levels():
+        slots = computable(level, opset, key)
+        if slots:
+            folding = Folding(level, opset, slots, options)
+            budget.grown += folding.ledger.grown
+            applied.misses += [Miss(_label(level, slot), "native", why) for slot, why in folding.refused.items()]
+            applied.matches += [Match(_label(level, slot), "native") for slot in folding.ledger.folded]
+            outer.update(dict.fromkeys(_place(level, folding)))
+    if applied.misses and graph.journal is not None:
+        graph.journal.forget(key)  # what was refused may fit the next time
+    drop_unneeded(graph, outer)
+    history.grown = budget.grown
+    return applied
+
+
+def _label(graph: Graph, slot: int) -> str:
+    node = graph.node(slot)
+    assert node is not None
+    return label(node)
+
+
+def _place(graph: Graph, folding: Folding) -> list[str]:
+    """Put the values in place of the nodes; return the constants that they read of graphs around this one."""
+    placed = [(slot, folding.ledger.frontier(slot)) for slot in folding.ledger.folded]
+    reads: dict[str, None] = {}
+    for slot, names in placed:
+        node = graph.node(slot)
+        assert node is not None
+        reads.update(dict.fromkeys(filter(None, node.input)))
+        replace_node(graph, slot, names, folding.values)
+    own = {name for name in reads if graph.defines(name)}
+    drop_unneeded(graph, [name for name in reads if name in own])
+    return [name for name in reads if name not in own]

@@ -1,0 +1,178 @@
+"""Common subexpressions: nodes that compute the same from the same become one."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Hashable, Iterable, Mapping
+from functools import lru_cache
+
+from onnx import AttributeProto, NodeProto
+
+from graphtool.diff.contents import Contents
+from graphtool.graph import Graph
+from graphtool.graph import opset as ops
+from graphtool.graph.bodies import has_bodies
+from graphtool.natives._joining import Joiner
+from graphtool.rewrite.result import Applied, Match, label
+
+TRACKED = True  # edits go through methods of Graph: whoever keeps a journal sees them
+
+# a Dropout may be in training; a Constant is a weight, and share_equal_weights is for those
+_LEFT_ALONE = ops.RANDOM | {"Dropout", "Constant"}
+
+
+def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
+    """Drop each node that equals an earlier one of its level: op, inputs, effective attributes, number of outputs."""
+    calls = {(function.domain, function.name) for function in graph.proto.functions}
+    matches: list[Match] = []
+    for level in graph.levels():
+        matches += _Level(level, calls).run()
+    return Applied(matches)
+
+
+class _Level:
+    """One forward pass over a graph or body, in topological order.
+
+    Only nodes that share an input with another can equal it, so those are looked at, and the readers of values that
+    turn out to be equal on the way. A value is known by the first one that equals it (``same``): names change when a
+    graph output is joined, and equal graph outputs stay two nodes whose readers are merged all the same.
+    """
+
+    def __init__(self, graph: Graph, calls: set[tuple[str, str]]) -> None:
+        self.graph = graph
+        self.calls = calls
+        self.joiner = Joiner(graph)
+        self.contents = Contents()
+        self.first: dict[Hashable, int | dict[Hashable, int]] = {}  # by op and inputs; attributes once two share those
+        self.same: dict[str, str] = {}
+        self.spread: set[int] = set()  # nodes kept whose readers are all looked at
+        self.order = graph.live_slots()
+        self.place = {slot: place for place, slot in enumerate(self.order)}
+        self.queue: list[int] = []
+        self.queued: set[int] = set()
+
+    def run(self) -> list[Match]:
+        """Merge what is equal; return a match for each node dropped."""
+        shared = [f.reads for f in self.graph.index.readers.values() if not isinstance(f, int) and len(f.reads) > 1]
+        journal = self.graph.journal
+        if journal is not None and self.graph.parent is None:
+            # two nodes that were not equal are so only once one of them has changed
+            slots = list(dict.fromkeys(slot for reads in shared for slot in reads))
+            new = frozenset(journal.again(self.graph, _Level, slots, 0))
+            shared = [reads for reads in shared if not new.isdisjoint(reads)] if len(new) < len(slots) else shared
+        for reads in shared:
+            self.queued.update(reads)
+        self.queue = sorted(self.place[slot] for slot in self.queued)  # a sorted list is a heap
+        matches = []
+        while self.queue:
+            slot = self.order[heapq.heappop(self.queue)]
+            node = self.graph.node(slot)
+            assert node is not None, "a node is removed when its turn comes, and not before"
+            kept, name = self._twin(slot, node), label(node)
+            if kept != slot and self._join(kept, slot):
+                matches.append(Match(name, "native"))
+        self.joiner.finish()
+        return matches
+
+    def _mergeable(self, node: NodeProto) -> bool:
+        """Whether the node computes the same from the same inputs, as far as ONNX says what it computes."""
+        return (
+            node.op_type not in _LEFT_ALONE
+            and (node.domain, node.op_type) not in self.calls
+            and ops.schema(node.op_type, node.domain, self.graph.opset(node.domain)) is not None
+            and not has_bodies(node)
+        )
+
+    def _twin(self, slot: int, node: NodeProto) -> int:
+        """Return the slot of the first node that equals the one in ``slot``: its own where no other does."""
+        key = self._key(node)
+        known = self.first.setdefault(key, slot)
+        if known == slot or not self._mergeable(node):  # nearly always the first, so the cheaper question comes first
+            return slot
+        if isinstance(known, int):
+            first = self.graph.node(known)
+            assert first is not None, "the first of equal nodes is kept"
+            known = self.first[key] = {self._details(first): known}
+        return known.setdefault(self._details(node), slot)
+
+    def _key(self, node: NodeProto) -> Hashable:
+        inputs = [self.same.get(name, name) for name in node.input] if self.same else list(node.input)
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        if len(inputs) == 2 and not domain and node.op_type in ops.COMMUTATIVE:
+            inputs.sort()
+        while inputs and not inputs[-1]:
+            inputs.pop()
+        return node.op_type, domain, len(node.output), *inputs
+
+    def _details(self, node: NodeProto) -> Hashable:
+        """Return the attributes that differ from their defaults, and what is noted of the outputs."""
+        defaults = _defaults(node.op_type, node.domain, self.graph.opset(node.domain))
+        found: list[Hashable] = []
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.TENSOR:
+                found.append((attribute.name, self.contents.key(self.graph, attribute.t)))
+            elif (plain := _bytes(attribute)) not in defaults:
+                found.append((attribute.name, plain))
+        return frozenset(found), tuple(self.joiner.note(name) for name in node.output)
+
+    def _join(self, kept: int, slot: int) -> bool:
+        """Let the node in ``kept`` make what the one in ``slot`` makes; return False where that one must stay."""
+        graph, outputs = self.graph, self.joiner.outputs
+        own, other = graph.node(kept), graph.node(slot)
+        assert own is not None and other is not None
+        pairs = [(a, b) for a, b in zip(own.output, other.output, strict=True) if b]
+        if kept not in self.spread:
+            self.spread.add(kept)
+            self._look_at_readers(a for a, _ in pairs)
+        self._look_at_readers(b for _, b in pairs)
+        if not all(self._joinable(a, b) for a, b in pairs):
+            self.same.update((b, self.same.get(a, a)) for a, b in pairs if a)
+            return False
+        graph.remove_node(slot)
+        for position, name in enumerate(list(other.output)):
+            mine = own.output[position]
+            if name and not mine:
+                graph.rename_output(kept, position, name)
+            elif name in outputs:
+                self.same[name] = mine
+                self.joiner.redirect(mine, name)
+                graph.rename_output(kept, position, name)
+            elif name:
+                self.joiner.redirect(name, mine)
+        return True
+
+    def _joinable(self, own: str, other: str) -> bool:
+        outputs = self.joiner.outputs
+        if not own:
+            return True
+        if other in outputs:
+            return own not in outputs and self.joiner.may_stand_for(other, own)
+        return self.joiner.may_stand_for(own, other)
+
+    def _look_at_readers(self, names: Iterable[str]) -> None:
+        for name in names:
+            for slot in self.graph.index.reader_slots(name):
+                if slot not in self.queued:
+                    self.queued.add(slot)
+                    heapq.heappush(self.queue, self.place[slot])
+
+
+@lru_cache(maxsize=1024)
+def _defaults(op_type: str, domain: str, version: int | None) -> frozenset[bytes]:
+    """Return the attributes of an op at an opset as they are when set to their defaults."""
+    known = ops.schema(op_type, domain, version)
+    if known is None:
+        return frozenset()
+    values = (attribute.default_value for attribute in known.attributes.values())
+    return frozenset(_bytes(value) for value in values if value.type != AttributeProto.UNDEFINED)
+
+
+def _bytes(attribute: AttributeProto) -> bytes:
+    """Return an attribute without its documentation as bytes, the same for the same value."""
+    if attribute.doc_string:
+        own = AttributeProto()
+        own.CopyFrom(attribute)
+        own.ClearField("doc_string")
+        attribute = own
+    plain: bytes = attribute.SerializeToString(deterministic=True)
+    return plain
