@@ -94,7 +94,7 @@ def _named(name: str, graph: Graph) -> list[dict[str, object]]:
     """Return parameters that name values of the graph."""
     inputs, outputs = [v.name for v in graph.inputs], [v.name for v in graph.outputs]
     if name == "rename" and inputs:
-        return [{"from": [inputs[0], outputs[-1]], "to": ["renamed_input", "renamed_output"]}]
+        return [{"from": [inputs[0], outputs[-1]], "to": [f"{inputs[0]}_renamed", f"{outputs[-1]}_renamed"]}]
     if name == "reorder_interface":
         return [{"inputs": inputs[::-1], "outputs": outputs[::-1]}]
     if name == "prune_outputs":

@@ -219,3 +219,10 @@ def test_a_wide_graph_with_many_bodies_is_checked_in_linear_time() -> None:
     start = time.process_time()
     assert check(graph) is False
     assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("equation", ["i.j,jk->ik", "i-j,jk->ik"])
+def test_an_equation_from_which_onnx_never_comes_back(equation: str) -> None:
+    text = 'g (float[2,3] a, float[3,4] b) => (float[2,4] y) { y = Einsum<equation = "%s">(a, b) }'
+    with pytest.raises(ModelError, match="equation is none of Einsum"):
+        check(graph_of(text % equation))

@@ -8,6 +8,7 @@ from onnx import GraphProto, NodeProto
 
 from graphtool.errors import ModelError, quoted
 from graphtool.graph.bodies import all_tensors, bodies, has_bodies
+from graphtool.graph.facts_masks import breaks_onnx
 from graphtool.graph.fields import arrange
 from graphtool.graph.model import Graph
 from graphtool.graph.sort import in_order, is_sorted, sort_nodes, topological
@@ -75,6 +76,8 @@ def _check_level(graph: GraphProto, outer: tuple[set[str], ...]) -> bool:
                 raise ModelError(
                     f"{_where(node, position)} reads {quoted(value)}, which nothing defines (dangling input)"
                 )
+        if node.op_type == "Einsum" and breaks_onnx(node):  # neither onnx nor onnxruntime would come back from it
+            raise ModelError(f"{_where(node, position)}: its equation is none of Einsum; export the model again")
     for info in graph.output:
         if not any(info.name in scope for scope in scopes):
             raise ModelError(f"graph output {quoted(info.name)} has no producer")

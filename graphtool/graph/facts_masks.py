@@ -6,6 +6,7 @@ In a copy made for inference they are given a name that onnx does not know, so t
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from math import prod
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from graphtool.graph.model import Graph
 
 _DOUBTFUL = ("Attention", "Einsum", "GatherND", "NonZero", "Slice", "Split", "Squeeze")
+_TERM = rb"[A-Za-z ]*(\.\.\.)?[A-Za-z ]*"
+EQUATION = re.compile(rb"%b(,%b)*(->%b)?" % (_TERM, _TERM, _TERM))  # of Einsum, as the ONNX specification has it
 _FEW = 16  # elements of axes, ends and steps
 
 _Arrays = Callable[[str], Iterable[NDArray[Any]]]
@@ -52,11 +55,11 @@ def misleads(node: NodeProto, constants: _Arrays) -> bool:
 def breaks_onnx(node: NodeProto) -> bool:
     """Whether onnx's inference would end the whole process for a node, or never end itself.
 
-    It reads beyond its arrays for a Split and a GatherND, and never ends for a dot in an equation that is no ellipsis.
+    It reads beyond its arrays for a Split and a GatherND, and never ends for some equations that are none.
     """
     if node.op_type == "Einsum":
         equations = [a.s for a in node.attribute if a.name == "equation"]
-        return any(b"." in text.replace(b"...", b"") or not text.isascii() for text in equations)
+        return not all(EQUATION.fullmatch(text) for text in equations)
     if node.op_type == "Split":
         return any(a.name == "num_outputs" and a.i != len(node.output) for a in node.attribute)
     return node.op_type == "GatherND" and any(a.name == "batch_dims" and a.i < 0 for a in node.attribute)

@@ -25,7 +25,7 @@ def schema(op_type: str, domain: str, version: int | None) -> defs.OpSchema | No
     domain = "" if domain == "ai.onnx" else domain
     try:
         return defs.get_schema(op_type, version or 1, domain)
-    except (defs.SchemaError, ValueError):
+    except (defs.SchemaError, TypeError, ValueError):  # TypeError: a version beyond 32 bits
         return None
 
 

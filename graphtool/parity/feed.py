@@ -218,7 +218,10 @@ def _by_use(known: Known, key: int, value: Value, shape: tuple[int, ...]) -> Arr
     use = use_of(known, value, shape)
     dtype = numpy_dtype(value.dtype)
     if isinstance(use, np.ndarray):
-        return np.array(np.broadcast_to(use, shape), dtype)
+        try:
+            return np.array(np.broadcast_to(use, shape), dtype)
+        except ValueError:
+            raise FeedError(f"input {quoted(value.name)} has {list(shape)}, its use wants {list(use.shape)}") from None
     if value.dtype == TensorProto.STRING:
         picks = seeded.integers(key, shape, 0, len(_WORDS))
         return np.array([_WORDS[pick] for pick in np.ravel(picks)], object).reshape(shape)
@@ -230,7 +233,7 @@ def _by_use(known: Known, key: int, value: Value, shape: tuple[int, ...]) -> Arr
     elif use is None and dtype.itemsize == 1 and dtype.kind in "iu":
         low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max) + 1  # pixels and quantised data
     found = np.asarray(seeded.integers(key, shape, low, max(high, low + 1)))
-    if use is not None and use.kind == "mask" and shape:
+    if use is not None and use.kind == "mask" and shape and shape[-1]:
         found[..., 0] = 1  # a row that is masked out altogether is a softmax of nothing
     return np.asarray(found.astype(dtype))
 
@@ -241,7 +244,7 @@ def _float(key: int, shape: tuple[int, ...], dtype: np.dtype[Any], use: Bounds |
         found = np.abs(found) + np.float32(0.5)
     elif use is not None and use.kind == "mask":
         found = (found > 0).astype(np.float32)
-        if shape:
+        if shape and shape[-1]:
             found[..., 0] = 1
     elif use is not None and use.kind == "table":
         found = seeded.integers(key, shape, use.low, use.high).astype(np.float32)
