@@ -13,6 +13,8 @@ from graphtool.cases import model_of
 from graphtool.graph import Graph, Value
 from graphtool.graph.contents import Content
 from graphtool.graph.facts_symbols import Symbols
+from graphtool.parity.feed import draw
+from graphtool.parity.session import Session
 
 HEAD = '<ir_version: 10, opset_import: ["": {opset}]>'
 WEIGHTS = """int64[1] i0 = {0}, int64[1] i1 = {1}, int64[1] i2 = {2}, int64[1] i3 = {3}, int64[1] i8 = {8},
@@ -524,3 +526,18 @@ def test_an_equation_on_which_onnx_never_ends_is_kept_from_it() -> None:
         'g (float[2,3] a, float[3,4] b) => (float[2,4] y) { z = Einsum<equation = "i.j,jk->ik">(a, b) y = Relu(z) }', 17
     )
     assert graph.value("z") is None and graph.value("y") == Value("y", TensorProto.FLOAT, (2, 4))
+
+
+@pytest.mark.parametrize(
+    ("words", "size"),
+    [
+        ("kernel_shape = [1,1], strides = [2,2]", 4),
+        ("kernel_shape = [2,2], strides = [3,3], pads = [0,0,1,1]", 3),
+        ("kernel_shape = [3,3], strides = [2,2]", 4),
+    ],
+)
+def test_a_window_that_begins_behind_the_data_is_dropped(words: str, size: int) -> None:
+    nodes = f"z = MaxPool<ceil_mode = 1, {words}>(x) y = Relu(z)"
+    graph = model_of(f"g (float[1,1,8,8] x) => (float[1,1,a,b] y) {{ {nodes} }}", 17)
+    assert graph.value("z") == Value("z", TensorProto.FLOAT, (1, 1, size, size))
+    assert Session(graph).run(dict(draw(graph).arrays))["y"].shape == (1, 1, size, size)

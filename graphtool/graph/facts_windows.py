@@ -38,9 +38,15 @@ def _windows(call: Call, sizes: Sizes, kernel: Sequence[int]) -> Sizes:
         if padding in (b"SAME_UPPER", b"SAME_LOWER"):
             found.append(call.symbols.div(call.symbols.add(size, stride - 1), stride))
             continue
-        if call.attr("ceil_mode", 0) and stride != 1:
-            raise Unknown
         padded = 0 if padding == b"VALID" else pads[axis] + pads[axis + count]
+        if call.attr("ceil_mode", 0) and stride != 1:
+            if not isinstance(size, int):
+                raise Unknown
+            places = -(-(size + padded - dilation * (width - 1) - 1) // stride) + 1
+            begin = 0 if padding == b"VALID" else pads[axis]
+            # onnxruntime drops a last window that begins behind the data; onnx 1.23 counts it
+            found.append(places - ((places - 1) * stride >= size + begin))
+            continue
         last = call.symbols.add(size, padded - dilation * (width - 1) - 1)
         found.append(call.symbols.add(call.symbols.div(last, stride), 1))
     return tuple(found)
@@ -61,7 +67,7 @@ def _kernel(call: Call, sizes: Sizes) -> list[int]:
 
 def pool(call: Call) -> list[Fact]:
     """MaxPool (with the places of the largest), AveragePool, LpPool."""
-    sizes = _open(call)
+    sizes = call.shape() if call.attr("ceil_mode", 0) else _open(call)
     kernel = call.attr("kernel_shape")
     if kernel is None:
         raise Unknown
