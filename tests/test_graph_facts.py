@@ -15,6 +15,7 @@ from graphtool.graph.contents import Content
 from graphtool.graph.facts_symbols import Symbols
 from graphtool.parity.feed import draw
 from graphtool.parity.session import Session
+from graphtool.rewrite import Catalog, apply_stage, parse_pipeline
 
 HEAD = '<ir_version: 10, opset_import: ["": {opset}]>'
 WEIGHTS = """int64[1] i0 = {0}, int64[1] i1 = {1}, int64[1] i2 = {2}, int64[1] i3 = {3}, int64[1] i8 = {8},
@@ -541,3 +542,28 @@ def test_a_window_that_begins_behind_the_data_is_dropped(words: str, size: int) 
     graph = model_of(f"g (float[1,1,8,8] x) => (float[1,1,a,b] y) {{ {nodes} }}", 17)
     assert graph.value("z") == Value("z", TensorProto.FLOAT, (1, 1, size, size))
     assert Session(graph).run(dict(draw(graph).arrays))["y"].shape == (1, 1, size, size)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        """g (float[6,8] x) => (float[6,8] y) <int64 one = {1}> {
+          l = Loop(one, , x) <body = b (int64 i, bool c, float[6,8] v) => (bool d, float[6,8] w)
+            { d = Identity(c) w = Squeeze(v) }>
+          y = Relu(l) }""",
+        """g (float[6,8] x) => (float[8,6] y) <int64 none = {0}, int64[2] s = {6,8}> {
+          l = Loop(none, , x) <body = b (int64 i, bool c, float[6,8] v) => (bool d, float[6,8] w)
+            { d = Identity(c) w = Relu(v) }>
+          n = Neg(l) r = Reshape(n, s) y = Transpose(r) }""",
+        """g (float[3,6] x, bool c, float[3,6] u) => (float[3,6] y) {
+          i = If(c) <then_branch = t () => (float[3,6] a) { h = Shape(x) a = Reshape(x, h) },
+                     else_branch = e () => (float[3,6] b) { b = Relu(x) }>
+          h2 = Shape(i) y = Reshape(u, h2) }""",
+    ],
+)
+def test_optimize_knows_at_its_end_what_a_fresh_look_knows(text: str) -> None:
+    graph = graph_of(text)
+    catalog = Catalog()
+    stage = parse_pipeline("optimize", catalog)[0]
+    apply_stage(graph, stage, catalog)
+    assert not apply_stage(Graph.from_proto(graph.full_proto()), stage, catalog).applied.matches

@@ -112,8 +112,8 @@ class Facts:
 
     # -- edits
 
-    def refine(self, slots: int) -> None:
-        """Follow what edits made known: nodes in slots below ``slots`` that are new, and new constants.
+    def refine(self, slots: int, rewired: Iterable[int] = ()) -> None:
+        """Follow what edits made known: nodes in slots below ``slots`` that are new, new constants, ``rewired`` slots.
 
         Costs nothing where all is known, else as much as there are nodes behind what is new.
         """
@@ -127,7 +127,7 @@ class Facts:
             node = graph.node(slot)
             if node is not None:
                 names += filter(None, node.output)
-        self._follow(graph, names)
+        self._follow(graph, names, [*range(old, slots), *rewired])
 
     def learn(self, other: Facts) -> None:
         """Take over what another graph, with the same values and more, knows of those that are open here."""
@@ -147,9 +147,9 @@ class Facts:
         names, self._store.changed = self._store.changed, []
         return names
 
-    def _follow(self, graph: Graph, names: Iterable[str]) -> None:
-        """Look again at what is not known behind values that are new, or of which more is known."""
-        queue: list[int] = []
+    def _follow(self, graph: Graph, names: Iterable[str], slots: Iterable[int] = ()) -> None:
+        """Look again at what is not known in ``slots``, and behind values that are new, or of which more is known."""
+        queue = list(slots)
         for name in names:
             if graph.index.producer_slot(name) is None:
                 self._store.drop(name)  # a constant by now

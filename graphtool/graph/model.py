@@ -163,6 +163,7 @@ class Graph(Constants):
                     own.journal = Journal()
                 yield own
                 own.commit()
+                self._rewired.append(slot)
                 if self._journal is not None and own.journal is not None and own.journal.edited:
                     self._journal.everything()
                 after = captures(node)
@@ -231,4 +232,5 @@ class Graph(Constants):
     def refine_shapes(self) -> None:
         """Look again at shapes that are not known, after edits that may have made constants or known shapes."""
         if self._facts is not None:
-            self._facts.refine(len(self._slots))
+            self._facts.refine(len(self._slots), self._rewired)
+        self._rewired.clear()

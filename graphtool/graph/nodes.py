@@ -29,6 +29,7 @@ class NodeList:
         self._pending = False  # the protobuf's node list is behind the slots
         self._order: list[int] | None = None  # live slots in graph order, until the next edit
         self._removed = 0  # slots whose nodes are gone
+        self._rewired: list[int] = []  # slots whose nodes read other values since facts were refined
         self.index = Index(self._slots)
 
     def commit(self) -> None:
@@ -133,6 +134,7 @@ class NodeList:
         self.index.unread(node.input[position], slot)
         node.input[position] = value
         self.index.read(value, slot)
+        self._rewired.append(slot)
 
     def rename_output(self, slot: int, position: int, value: str) -> None:
         """Rename an output of a node; its readers are not touched."""
@@ -151,6 +153,7 @@ class NodeList:
                 if name == old:
                     self.set_input(slot, position, new)
             if has_bodies(node):
+                self._rewired.append(slot)
                 before = captures(node)
                 rename_captured(node, {old: new})
                 after = captures(node)

@@ -147,12 +147,21 @@ def _sequence(graph: Graph, spec: Pass, catalog: Catalog, outcome: Outcome, mode
     repeated = mode.repeated or spec.fixpoint
     inner = _Mode(mode.record, mode.tell and not repeated, repeated)
     stages = [stage for word in spec.sequence for stage in parse_pipeline(word, catalog)]
+    # what edits in a body make known outside of it is seen by a fresh look only
+    unsettled = bool(graph.index.holders())
     with _journal(graph, inner.repeated):
         for _ in range(_ROUNDS):
             found = sum(_apply(graph, stage.spec, stage.params, catalog, outcome, inner) for stage in stages)
             total += found
-            if not found or not spec.fixpoint or mode.repeated:
+            if not spec.fixpoint or mode.repeated or not (found or (total and unsettled)):
                 return total
+            if not found:
+                unsettled = False
+                graph.forget_shapes()
+                if graph.journal is not None:
+                    graph.journal.everything()
+            else:
+                unsettled = unsettled or bool(graph.index.holders())
             if total > (allowed := allowed or most_matches(graph)):
                 break
     raise PassError("no fixed point; its passes undo each other")
