@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -110,9 +111,12 @@ class _Looking:
         raise PassError(f"{spec.name}: no fixed point; its passes undo each other")
 
 
+_AT = re.compile(r" \(at '[^']*'\)$")  # where a reason was met, which is another place for each node
+
+
 def reasons(look: Look) -> list[Reason]:
     """Return the near misses of a pass by reason, in the order of the first node of each."""
     shared: dict[tuple[str, str], list[str]] = {}
     for miss in look.misses:
-        shared.setdefault((miss.body, miss.reason), []).append(miss.where)
+        shared.setdefault((miss.body, _AT.sub("", miss.reason)), []).append(miss.where)
     return [Reason(body, text, tuple(nodes)) for (body, text), nodes in shared.items()]

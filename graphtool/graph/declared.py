@@ -17,6 +17,13 @@ from graphtool.graph.shapes import weightless
 from graphtool.graph.values import Dim, Value, value_of
 
 
+def copied(info: ValueInfoProto) -> ValueInfoProto:
+    """Return an independent copy of a declaration."""
+    own = ValueInfoProto()
+    own.CopyFrom(info)
+    return own
+
+
 def declare_dim(info: ValueInfoProto, axis: int, dim: Dim) -> None:
     """Declare one dimension of a tensor: a size, a symbol, or None for one that is open and has no name."""
     entry = info.type.tensor_type.shape.dim[axis]
@@ -77,7 +84,7 @@ def redeclare_outputs(graph: Graph, only_wrong: bool = False, gone: Container[st
     ``gone``. With ``only_wrong`` a declaration stays that inference does not contradict.
     """
     old = {info.name: value_of(info) for info in graph.header.output}
-    declarations = {info.name: _copied(info) for info in graph.header.output}
+    declarations = {info.name: copied(info) for info in graph.header.output}
     for info in graph.header.output:
         if info.type.WhichOneof("value") == "tensor_type":
             info.type.tensor_type.ClearField("shape")
@@ -114,12 +121,6 @@ def _agree(declared: Value, found: Value) -> bool:
         a == b or not (isinstance(a, int) and isinstance(b, int))
         for a, b in zip(found.shape, declared.shape, strict=True)
     )
-
-
-def _copied(info: ValueInfoProto) -> ValueInfoProto:
-    own = ValueInfoProto()
-    own.CopyFrom(info)
-    return own
 
 
 def inference_fault(graph: Graph) -> str | None:

@@ -95,17 +95,22 @@ def scan_down(site: Site, node: NodeProto, step: Step) -> None:
 # -- Softmax, LogSoftmax, Hardmax
 
 
+def _same_either_way(site: Site, node: NodeProto, step: Step, axis: int, shape: Shape | None) -> bool:
+    """Keep a node whose axis is the last, or has axes of length 1 alone behind it: both definitions agree there."""
+    last = axis == -1 or (shape is not None and axis == len(shape) - 1)
+    if not last and not _ones_behind(shape, axis):
+        return False
+    site.set(node, "axis", -1 if last else axis, step.version)
+    return True
+
+
 def softmax_up(site: Site, node: NodeProto, step: Step) -> Nodes | None:
     """Before opset 13 everything from the axis on is one row; from 13 on the axis alone is."""
     axis = site.attribute(node, "axis", step.number - 1)
     x, shape = node.input[0], site.shape(node.input[0])
     if shape is not None and axis < 0:
         axis += len(shape)
-    if axis == -1 or (shape is not None and axis == len(shape) - 1):
-        site.set(node, "axis", -1, step.version)
-        return None
-    if _ones_behind(shape, axis):
-        site.set(node, "axis", axis, step.version)
+    if _same_either_way(site, node, step, axis, shape):
         return None
     if shape is not None and 0 in shape and site.target < 14:
         raise Refusal("an axis has length 0, and no Reshape before opset 14 can make one")
@@ -133,11 +138,7 @@ def softmax_down(site: Site, node: NodeProto, step: Step) -> Nodes | None:
     x, shape = node.input[0], site.shape(node.input[0])
     if shape is not None and axis < 0:
         axis += len(shape)
-    if axis == -1 or (shape is not None and axis == len(shape) - 1):
-        site.set(node, "axis", -1, step.version)
-        return None
-    if _ones_behind(shape, axis):
-        site.set(node, "axis", axis, step.version)
+    if _same_either_way(site, node, step, axis, shape):
         return None
     rank = site.rank(x, f"axis {axis} may not be the last one, which opset {step.version} takes with all behind it")
     perm = list(range(rank))

@@ -9,7 +9,7 @@ from onnx import ValueInfoProto
 from graphtool.errors import PassError, quoted
 from graphtool.graph import Graph
 from graphtool.graph.bodies import walk
-from graphtool.graph.declared import declare
+from graphtool.graph.declared import copied, declare
 from graphtool.graph.sort import remove_unused
 from graphtool.rewrite.result import Applied, Match, Miss, label
 
@@ -32,7 +32,7 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
         cut.update(dict.fromkeys(node.input[:2]))
         matches.append(Match(label(node), "native"))
     kept = [info for info in graph.header.output if info.name not in behind]
-    infos = [_copied(info) for info in kept]
+    infos = [copied(info) for info in kept]
     present = {info.name for info in kept}
     infos += [_described(graph, name) for name in cut if name not in present]
     del graph.header.output[:]
@@ -70,9 +70,3 @@ def _described(graph: Graph, name: str) -> ValueInfoProto:
     info = ValueInfoProto(name=name)
     declare(info, value.dtype, value.shape)
     return info
-
-
-def _copied(info: ValueInfoProto) -> ValueInfoProto:
-    own = ValueInfoProto()
-    own.CopyFrom(info)
-    return own

@@ -9,7 +9,7 @@ from onnx import ValueInfoProto
 from graphtool.errors import PassError, did_you_mean, quoted, show
 from graphtool.graph import Graph
 from graphtool.graph.bodies import captures
-from graphtool.graph.declared import declare
+from graphtool.graph.declared import copied, declare
 from graphtool.graph.sort import remove_unused
 from graphtool.rewrite.result import Applied, Match
 
@@ -47,7 +47,7 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
     new_outputs = [_described(graph, name, infos) for name in targets]
     _cut(graph, sources)
     # an initializer with an input beside it is a default, or (before IR 4) has to have one
-    rest = [_copied(info) for info in graph.header.input if info.name in graph.initializers]
+    rest = [copied(info) for info in graph.header.input if info.name in graph.initializers]
     del graph.header.input[:], graph.header.output[:]
     graph.header.input.extend([*new_inputs, *rest])
     graph.header.output.extend(new_outputs)
@@ -91,19 +91,13 @@ def _inputs_of(graph: Graph, targets: Sequence[str], sources: set[str]) -> list[
 
 def _described(graph: Graph, name: str, infos: Mapping[str, ValueInfoProto]) -> ValueInfoProto:
     if name in infos:
-        return _copied(infos[name])
+        return copied(infos[name])
     value = graph.value(name)
     if value is None or value.kind != "tensor" or not value.dtype or value.shape is None:
         raise PassError(f"type and shape of {quoted(name)} are not known, so it cannot be an input or output")
     info = ValueInfoProto(name=name)
     declare(info, value.dtype, value.shape)
     return info
-
-
-def _copied(info: ValueInfoProto) -> ValueInfoProto:
-    own = ValueInfoProto()
-    own.CopyFrom(info)
-    return own
 
 
 def _cut(graph: Graph, sources: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from onnx import NodeProto, ValueInfoProto, helper
 
 from graphtool.errors import PassError, did_you_mean, quoted
 from graphtool.graph import Graph, dtype_code, dtype_name
+from graphtool.graph.declared import copied
 from graphtool.graph.fields import keep_only
 from graphtool.graph.opset import import_domain
 from graphtool.graph.sort import remove_unused
@@ -87,9 +88,9 @@ class Boundary:
         if not gone and not added:
             return Applied(misses=[Miss(value, self.name, "it is kept") for value in present])
         if added:
-            infos = [_copied(present[value]) if value in present else _described(graph, value) for value in values]
+            infos = [copied(present[value]) if value in present else _described(graph, value) for value in values]
         else:  # the order of outputs is part of the interface, and one may be listed twice
-            infos = [_copied(info) for info in outputs if info.name in values]
+            infos = [copied(info) for info in outputs if info.name in values]
         del outputs[:]
         outputs.extend(infos)
         remove_unused(graph)
@@ -120,12 +121,6 @@ def _described(graph: Graph, name: str) -> ValueInfoProto:
     if value is None or value.kind != "tensor" or not value.dtype:
         raise PassError(f"the type of {quoted(name)} is unknown, so it cannot become an output")
     return helper.make_tensor_value_info(name, value.dtype, value.shape)
-
-
-def _copied(info: ValueInfoProto) -> ValueInfoProto:
-    own = ValueInfoProto()
-    own.CopyFrom(info)
-    return own
 
 
 def _cast_output(graph: Graph, name: str, source: int, target: int) -> None:
