@@ -34,6 +34,13 @@ def _plain(data: object) -> object:
     return data
 
 
+def untimed(data: object) -> object:
+    """Return ``data`` without any key ``seconds``: what two runs of one command have in common."""
+    if isinstance(data, dict):
+        return {key: untimed(value) for key, value in data.items() if key != "seconds"}
+    return [untimed(item) for item in data] if isinstance(data, (list, tuple)) else data
+
+
 def figures_data(figures: Figures) -> dict[str, Any]:
     """Return the figures of one output."""
     return {
