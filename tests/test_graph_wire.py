@@ -6,7 +6,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+from work import work
 
 from graphtool.errors import ModelError
 from graphtool.graph import Graph, check
@@ -220,10 +220,12 @@ def test_a_file_of_zeros_is_refused_at_once(tmp_path: Path) -> None:
     path = tmp_path / "zeros.onnx"
     with path.open("wb") as file:
         file.truncate(2**32)
-    start = time.process_time()
-    with pytest.raises(ModelError, match="it is not ONNX, or it is truncated"):
-        Graph.load(path)
-    assert time.process_time() - start < 2
+
+    def load() -> None:
+        with pytest.raises(ModelError, match="it is not ONNX, or it is truncated"):
+            Graph.load(path)
+
+    assert work(load) < 1000
 
 
 # -- above protobuf's 2 GiB
@@ -280,9 +282,7 @@ def test_a_model_above_2_gib_loads_in_little_memory(tmp_path: Path) -> None:
     size = 3 * 2**29
     write_huge(path, size)
     assert path.stat().st_size > 2**31
-    start = time.perf_counter()
     run = subprocess.run([sys.executable, "-c", CHILD, path], capture_output=True, text=True, check=True)
-    assert time.perf_counter() - start < 20
     values, peak = run.stdout.splitlines()
     assert values == f"{size} 0 1 2 {2 * size + 1}"
     assert int(peak) < 200 * 1024  # KiB

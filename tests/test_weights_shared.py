@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import ml_dtypes
@@ -12,6 +11,7 @@ import pytest
 from conftest import graph_of
 from onnx import TensorProto, helper, numpy_helper
 from rewriting import lines, run
+from work import work
 
 from graphtool.errors import ModelError
 from graphtool.graph import Graph, check
@@ -214,13 +214,13 @@ def test_large_weights_in_bodies_are_those_around_them(hidden: bool) -> None:
 
 
 def test_the_cost_is_linear() -> None:
-    def seconds(count: int) -> float:
+    def steps(count: int) -> int:
         tensors = [t for k in range(count) for t in named(np.float32(k % 100), f"a{k}")]
         graph = summing(tensors)
-        started = time.process_time()
-        assert len(apply(graph, {}).matches) == count - 100
-        return time.process_time() - started
 
-    seconds(200)  # imports
-    small, large = min(seconds(1000) for _ in range(3)), seconds(10_000)
-    assert large < 40 * small
+        def share() -> None:
+            assert len(apply(graph, {}).matches) == count - 100
+
+        return work(share)
+
+    assert steps(2000) < 14 * steps(200)
