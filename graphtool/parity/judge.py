@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphtool.errors import FeedError, GraphtoolError, ModelError, PromiseError, quoted
+from graphtool.errors import FeedError, GraphtoolError, ModelError, quoted
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
-from graphtool.graph.bodies import walk
 from graphtool.parity.adapt import KINDS, Adapted, adapt
 from graphtool.parity.budget import Budget, broken
 from graphtool.parity.double import NoTruth
@@ -20,6 +19,7 @@ from graphtool.parity.feed import Feed
 from graphtool.parity.metrics import Figures, compare, eps_of, equal
 from graphtool.parity.runerror import RunError
 from graphtool.parity.runnable import Meanings, runnable
+from graphtool.parity.selfcheck import agree
 from graphtool.parity.session import Session
 from graphtool.parity.ties import loose_labels
 from graphtool.parity.tolerance import close_tolerance, least_tolerance
@@ -58,21 +58,9 @@ class Judge:
         except ModelError as error:  # its weights are missing, which a pass may put back
             self.fault = RunError(str(error), "load")
             return
-        self._agree(graph, first, second)
+        agree(graph, self.feed, first, second)
         self.original = Reference("the original", graph, self.feed, first)
         self.start = self.before = self.original
-
-    @staticmethod
-    def _agree(graph: Graph, first: Mapping[str, Array], second: Mapping[str, Array]) -> None:
-        for name, array in first.items():
-            if equal(array, second[name]):
-                continue
-            random = [n for n in walk(graph.proto.graph) if n.op_type in ops.RANDOM | {"Dropout"}]
-            cause = f" (node {quoted(random[0].name or random[0].op_type)} draws at random)" if random else ""
-            raise PromiseError(
-                f"the model disagrees with itself: output {quoted(name)} differs between two runs on one feed{cause}; "
-                "nothing can be judged; use --no-check to go on without"
-            )
 
     def outputs(self) -> dict[str, Array]:
         """Return the outputs of the latest step; raises FeedError where nothing could be run."""
