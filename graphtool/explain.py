@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from graphtool.errors import PassError
+from graphtool.errors import PassError, UsageError
 from graphtool.graph import Graph, check
 from graphtool.graph.bodies import walk
 from graphtool.parity.runnable import runnable, stand_ins
@@ -59,6 +59,8 @@ def explain(graph: Graph, stages: Sequence[Stage], catalog: Catalog) -> Iterator
     own = graph.copy()
     check(own)
     for stage in stages:
+        if stage.selection is not None and stage.spec.sequence:
+            raise UsageError(f"{stage.spec.name}: a sequence is explained whole; leave out only= and skip=")
         places = {label(node): (place, node.op_type) for place, node in enumerate(walk(own.proto.graph))}
         unmet = stage.spec.requires.missing(own) or ""
         looking = _Looking(own, catalog)

@@ -90,11 +90,11 @@ def test_an_op_that_onnx_does_not_know_takes_anything() -> None:
 def test_parameters_fill_in() -> None:
     params = (
         "params.alpha = { type = 'float', default = 0.5, help = 'h' }\n"
-        "params.only = { type = 'string', default = '*', help = 'h' }\n"
+        "params.glob = { type = 'string', default = '*', help = 'h' }\n"
     )
-    spec = edit("set = { alpha = '$alpha' }", "op = 'LeakyRelu', name = '$only'", params)
+    spec = edit("set = { alpha = '$alpha' }", "op = 'LeakyRelu', name = '$glob'", params)
     text = "g (float[2] x) => (float[2] y) { a = LeakyRelu(x) y = LeakyRelu(a) }"
-    graph, found = apply(spec, text, alpha=0.25, only="*_1")
+    graph, found = apply(spec, text, alpha=0.25, glob="*_1")
     assert lines(graph) == ["a = LeakyRelu(x)", "y = LeakyRelu<alpha=0.25>(a)"]
     assert reasons(found) == ["its name does not match *_1"]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 from graphtool.errors import PassError
 from graphtool.graph import Graph, Snapshot
@@ -18,6 +19,7 @@ from graphtool.rewrite.passfile import Pass
 from graphtool.rewrite.region import Region
 from graphtool.rewrite.result import Applied
 from graphtool.rewrite.rule import Rule, most_matches
+from graphtool.rewrite.selection import Chooser, Offer, Place
 
 _ROUNDS = 100
 
@@ -33,26 +35,36 @@ class Inner:
 
 @dataclass(slots=True)
 class Outcome:
-    """What applying a stage did, all of it and pass by pass; ``unmet`` says why a requirement is not met."""
+    """What applying a stage did, all of it and pass by pass; ``unmet`` says why a requirement is not met.
+
+    ``places`` are the units that can be selected, where the stage was applied with a selection.
+    """
 
     applied: Applied = field(default_factory=Applied)
     inner: list[Inner] = field(default_factory=list)
     latest: Snapshot | None = None  # of the graph as it is, where that is known
     unmet: str | None = None
+    places: tuple[Place, ...] = ()
 
 
 def apply_stage(graph: Graph, stage: Stage, catalog: Catalog, record: bool = True, tell: bool = True) -> Outcome:
     """Apply ``stage`` to ``graph`` in place. The graph is restored when an error is raised.
 
     With ``record`` the outcome holds what parity needs: the graph before each inner pass, and the nodes of each match.
-    With ``tell`` it holds the misses of rewrites, and why, which costs more than finding none.
+    With ``tell`` it holds the misses of rewrites, and why, which costs more than finding none. Raises PassError too
+    where the stage's selection names a place that nothing matches at.
     """
     before = graph.snapshot()
     outcome = Outcome(unmet=stage.spec.requires.missing(graph))
     if outcome.unmet:
         return outcome
     try:
-        _apply(graph, stage.spec, stage.params, catalog, outcome, _Mode(record, tell))
+        chosen = stage.selection
+        chooser = None if chosen is None else Chooser(chosen, stage.spec.name, bool(stage.spec.sequence))
+        _apply(graph, stage.spec, stage.params, catalog, outcome, _Mode(record, tell, chooser=chooser))
+        if chooser is not None:
+            chooser.finish()
+            outcome.places = tuple(chooser.taken)
     except BaseException:
         graph.restore(before)
         raise
@@ -66,6 +78,8 @@ class _Mode:
     record: bool
     tell: bool
     repeated: bool = False
+    chooser: Chooser | None = None
+    inner: bool = False  # a pass of a sequence
 
 
 def _apply(
@@ -74,14 +88,21 @@ def _apply(
     """Apply one pass and return how many matches it had."""
     if spec.requires.missing(graph):
         return 0
+    chooser = mode.chooser
+    if mode.inner and chooser is not None and not chooser.enters(spec.name, bool(spec.sequence)):
+        return 0
     with _blamed(spec):
         if spec.sequence:
-            return _sequence(graph, spec, catalog, outcome, mode)
+            whole = mode.inner and chooser is not None and chooser.names(spec.name)
+            with chooser.whole() if whole and chooser is not None else nullcontext():
+                return _sequence(graph, spec, catalog, outcome, mode)
         before = outcome.latest
         if before is None and mode.record:
             before = outcome.latest = graph.snapshot()
         applied = _simple(graph, spec, params, mode)
     if applied.matches:
+        if spec.native is not None and chooser is not None:
+            chooser.did(spec.name)
         outcome.latest = None
         if before is not None:
             outcome.inner.append(Inner(spec, before, applied))
@@ -97,7 +118,8 @@ def _simple(graph: Graph, spec: Pass, params: Mapping[str, object], mode: _Mode)
     for kind in (Edit, Rule, Region, Boundary):
         bodies = [body for body in spec.bodies if isinstance(body.run, kind)]
         if bodies:
-            applied.add(_rounds(graph, bodies, params, _ROUNDS if kind is Rule else 1, mode))
+            offer = None if mode.chooser is None else partial(mode.chooser.takes, spec.name)
+            applied.add(_rounds(graph, bodies, params, _ROUNDS if kind is Rule else 1, mode, offer))
     if applied.matches and (spec.parity not in ("exact", "close") or any(isinstance(b.run, Edit) for b in spec.bodies)):
         graph.forget_shapes()  # values that keep their names may have another type or shape
     return applied
@@ -119,7 +141,9 @@ def _native(graph: Graph, native: Native, params: Mapping[str, object]) -> Appli
     return applied
 
 
-def _rounds(graph: Graph, bodies: list[Body], params: Mapping[str, object], limit: int, mode: _Mode) -> Applied:
+def _rounds(
+    graph: Graph, bodies: list[Body], params: Mapping[str, object], limit: int, mode: _Mode, offer: Offer | None
+) -> Applied:
     """Apply bodies until nothing matches: a later round sees the shapes of values that an earlier one made."""
     total = Applied()
     allowed = 0
@@ -127,7 +151,7 @@ def _rounds(graph: Graph, bodies: list[Body], params: Mapping[str, object], limi
         found = Applied()
         for body in bodies:
             # the reasons of a sequence's passes are those of `passes explain`
-            done = body.apply(graph, params, tell=mode.tell, record=mode.record)
+            done = body.apply(graph, params, mode.tell, mode.record, offer)
             found.add(done)
             if done.matches and graph.journal is not None and not isinstance(body.run, Rule):
                 graph.journal.everything()
@@ -145,7 +169,7 @@ def _sequence(graph: Graph, spec: Pass, catalog: Catalog, outcome: Outcome, mode
     total = 0
     allowed = 0
     repeated = mode.repeated or spec.fixpoint
-    inner = _Mode(mode.record, mode.tell and not repeated, repeated)
+    inner = _Mode(mode.record, mode.tell and not repeated, repeated, mode.chooser, inner=True)
     stages = [stage for word in spec.sequence for stage in parse_pipeline(word, catalog)]
     # what edits in a body make known outside of it is seen by a fresh look only
     unsettled = bool(graph.index.holders())

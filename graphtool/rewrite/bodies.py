@@ -19,6 +19,7 @@ from graphtool.rewrite.region import Region
 from graphtool.rewrite.region_read import read_region
 from graphtool.rewrite.result import Applied
 from graphtool.rewrite.rule import Rule
+from graphtool.rewrite.selection import Offer
 
 _COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
 _BOUND = re.compile(r"\s*(>=|<=|==|>|<)\s*(\d{1,4})\s*")
@@ -67,15 +68,22 @@ class Body:
         """Return the boundary, where it is one."""
         return self.run if isinstance(self.run, Boundary) else None
 
-    def apply(self, graph: Graph, params: Mapping[str, object], tell: bool = True, record: bool = True) -> Applied:
+    def apply(
+        self,
+        graph: Graph,
+        params: Mapping[str, object],
+        tell: bool = True,
+        record: bool = True,
+        offer: Offer | None = None,
+    ) -> Applied:
         """Apply this body where the opset is right; elsewhere nothing matches. For the flags see :meth:`Rule.apply`."""
         if self.requires.missing(graph):
             return Applied()
         if isinstance(self.run, Rule):
-            return self.run.apply(graph, params, tell, record)
+            return self.run.apply(graph, params, tell, record, offer)
         if isinstance(self.run, Region):
-            return self.run.apply(graph, params, record)
-        return self.run.apply(graph, params)
+            return self.run.apply(graph, params, record, offer)
+        return self.run.apply(graph, params, offer)
 
 
 def read_bodies(reader: Reader, params: Sequence[Param]) -> tuple[Body, ...]:

@@ -18,6 +18,9 @@ from graphtool.graph.sort import remove_unused
 from graphtool.graph.values import value_of
 from graphtool.rewrite.params import filled
 from graphtool.rewrite.result import Applied, Match, Miss
+from graphtool.rewrite.selection import Offer
+
+_NOT_SELECTED = "it is not selected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +34,12 @@ class Boundary:
     glob: object = "*"
     cast: object = None
 
-    def apply(self, graph: Graph, params: Mapping[str, object]) -> Applied:
-        """Change the boundary; raises PassError for a name that the graph does not have."""
+    def apply(self, graph: Graph, params: Mapping[str, object], offer: Offer | None = None) -> Applied:
+        """Change the boundary where ``offer`` takes it; raises PassError for a name that the graph does not have."""
         if self.keep is not None:
             wanted = filled(self.keep, params)
             assert isinstance(wanted, list)
-            return self._keep(graph, wanted)
+            return self._keep(graph, wanted, offer)
         try:
             source, target = (dtype_code(str(filled(word, params))) for word in (self.dtype, self.cast))
         except KeyError as error:
@@ -48,6 +51,8 @@ class Boundary:
         infos = graph.header.input if self.at == "inputs" else graph.header.output
         for info in list({info.name: info for info in infos}.values()):
             reason = self._refusal(graph, info, source, glob)
+            if not reason and offer is not None and not offer(info.name, info.name):
+                reason = _NOT_SELECTED
             if reason:
                 result.misses.append(Miss(info.name, self.name, reason))
                 continue
@@ -79,12 +84,18 @@ class Boundary:
             return "it is an input or a constant, not made by a node"
         return None
 
-    def _keep(self, graph: Graph, wanted: list[str]) -> Applied:
+    def _keep(self, graph: Graph, wanted: list[str], offer: Offer | None) -> Applied:
         outputs = graph.header.output
         values = list(dict.fromkeys(value for name in wanted for value in _resolve(graph, name))) or [outputs[0].name]
         present = {info.name: info for info in outputs}
         gone = [name for name in present if name not in values]
         added = [value for value in values if value not in present]
+        if offer is not None:
+            taken = [name for name in (gone or added) if offer(name, name)]
+            if added and taken != (gone or added):  # new outputs come with all that goes, or not at all
+                return Applied(misses=[Miss(name, self.name, _NOT_SELECTED) for name in (gone or added)])
+            values = [name for name in present if name in values or name not in taken] if not added else values
+            gone = taken if not added else gone
         if not gone and not added:
             return Applied(misses=[Miss(value, self.name, "it is kept") for value in present])
         if added:

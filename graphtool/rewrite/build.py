@@ -112,6 +112,7 @@ class Builder:
         self.env = env
         root = graph.node(binding.slots[plan.last])
         assert root is not None
+        self.root = root
         self.label = label(root)
         self.stem = root.name or next((name for name in root.output if name), root.op_type)
         self.named: set[int] = set()  # statements whose name a new node has taken over

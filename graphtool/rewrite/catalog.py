@@ -8,8 +8,9 @@ from pathlib import Path
 
 from graphtool.data import data_dir
 from graphtool.errors import PassError, UsageError, did_you_mean, quoted, show
-from graphtool.rewrite.params import escape, resolve, split_raw, stripped, unescape
+from graphtool.rewrite.params import Param, escape, resolve, split_raw, stripped, unescape
 from graphtool.rewrite.passfile import MAX_FILE, Pass, Semantics, load_pass
+from graphtool.rewrite.selection import WORDS, Selection
 
 SHIPPED = "shipped/"  # before a name: the shipped pass, whatever the project calls its own
 _MOST_PASSES = 1000  # that a sequence may be, its inner sequences written out
@@ -146,6 +147,8 @@ class Catalog:
                 stages = parse_pipeline(word, self)
             except (PassError, UsageError) as error:
                 raise PassError(f"{shown}: sequence[{number}]: {error}") from None
+            if any(stage.selection for stage in stages):
+                raise PassError(f"{shown}: sequence[{number}]: only= and skip= belong to a model, not here")
             total += sum(self._sizes[_place(stage.spec.path)] for stage in stages)
             if total > _MOST_PASSES:
                 raise PassError(f"{shown}: sequence: more than {_MOST_PASSES} passes when written out")
@@ -235,16 +238,20 @@ def _mentions(path: Path, word: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A pass and the values of its parameters: one stage of a pipeline."""
+    """A pass and the values of its parameters: one stage of a pipeline; with a ``selection`` not everywhere."""
 
     spec: Pass
     params: Mapping[str, object]
     word: str
     given: tuple[str, ...] = ()
+    selection: Selection | None = None
 
     def text(self) -> str:
         """Return the stage as pipeline text, which :func:`parse_pipeline` reads back to the same stage."""
         words = [f"{name}={_value_text(self.params[name])}" for name in self.given]
+        if self.selection is not None:
+            items = dict(zip(WORDS, (self.selection.only, self.selection.skip), strict=True))
+            words += [f"{word}={_value_text(list(found))}" for word, found in items.items() if found]
         return ":".join([escape(self.word), *words])
 
 
@@ -261,6 +268,7 @@ def parse_pipeline(
     """Return the stages of ``a,b:param=value``; several parameters are joined by ``:``, list items by ``+``.
 
     ``given`` (``--set``) overrides the text, the text overrides ``fallback`` (a profile), that the pass's default.
+    Every pass takes ``only`` and ``skip``, which choose among its matches (see ``selection``).
     """
     stages = []
     given = given or {}
@@ -294,7 +302,22 @@ def _stage(
     values: dict[str, object] = dict(fallback)
     for name, text in own.items():
         # a list keeps its escapes until its type splits it
-        values[name] = text if kinds.get(name) in ("names", "ints") else unescape(text)
+        values[name] = text if kinds.get(name) in ("names", "ints") or name in WORDS else unescape(text)
     values.update(given)
+    selection = _selection(spec, {name: values.pop(name) for name in WORDS if name in values})
     resolved = resolve(spec.params, values, spec.name)
-    return Stage(spec, resolved, word, tuple(name for name in kinds if name in values))
+    return Stage(spec, resolved, word, tuple(name for name in kinds if name in values), selection)
+
+
+def _selection(spec: Pass, given: Mapping[str, object]) -> Selection | None:
+    """Return what ``only`` and ``skip`` select; None where neither is given."""
+    items = resolve([Param(name, "names", [], "") for name in WORDS], given, spec.name)
+    only, skip = (tuple(map(str, found)) for found in items.values() if isinstance(found, list))
+    for name in given:
+        if not items[name]:
+            raise PassError(f"{spec.name}: {name}= names no match; write {name}=NODE+NODE")
+    if not given:
+        return None
+    if spec.native is not None:
+        raise PassError(f"{spec.name} is a native pass and applies as a whole, without {next(iter(given))}=")
+    return Selection(only or None, skip)

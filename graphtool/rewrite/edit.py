@@ -16,7 +16,8 @@ from graphtool.rewrite.build import Refused, make_attribute
 from graphtool.rewrite.expr import Expr, ExprError, TensorRef
 from graphtool.rewrite.facts import tensor_ref
 from graphtool.rewrite.params import filled
-from graphtool.rewrite.result import Applied, Match, Miss, label
+from graphtool.rewrite.result import Applied, Match, Miss, alias, label
+from graphtool.rewrite.selection import Offer
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +37,14 @@ class Edit:
     set: tuple[tuple[str, object], ...]
     unset: tuple[str, ...]
 
-    def apply(self, graph: Graph, params: Mapping[str, object]) -> Applied:
-        """Edit every selected node; one that already has the wanted attributes is no match."""
+    def apply(self, graph: Graph, params: Mapping[str, object], offer: Offer | None = None) -> Applied:
+        """Edit every selected node that ``offer`` takes; one that already has the wanted attributes is no match."""
         result = Applied()
         for node, top in self._candidates(graph):
             reason = self._refusal(graph, node, params, top)
             if reason is None:
                 try:
-                    changed = self._change(graph, node, params)
+                    changed = self._change(graph, node, params, offer)
                 except Refused as refusal:
                     reason = str(refusal)
                 else:
@@ -102,7 +103,7 @@ class Edit:
                     env[f"{word}{position}"] = tensor_ref(graph, value) if known else TensorRef(value)
         return env
 
-    def _change(self, graph: Graph, node: NodeProto, params: Mapping[str, object]) -> bool:
+    def _change(self, graph: Graph, node: NodeProto, params: Mapping[str, object], offer: Offer | None) -> bool:
         version = graph.opset(self.domain)
         wanted = {name: filled(value, params) for name, value in self.set}
         made = [make_attribute(node, version, name, value) for name, value in wanted.items()]
@@ -110,6 +111,8 @@ class Edit:
         unset = {a.name for a in node.attribute if a.name in self.unset}
         if not (changed or unset):
             return False
+        if offer is not None and not offer(label(node), alias(node)):
+            raise Refused("it is not selected")
         for position in reversed(range(len(node.attribute))):
             if node.attribute[position].name in unset:
                 del node.attribute[position]

@@ -14,6 +14,7 @@ from graphtool.rewrite.native import check_native
 from graphtool.rewrite.params import TYPES, Param
 from graphtool.rewrite.reader import Reader
 from graphtool.rewrite.rule import Rule
+from graphtool.rewrite.selection import WORDS
 
 PARITIES = ("exact", "close", "float16", "lossy", "repair")
 # those whose map the judge has; no other is accepted
@@ -155,6 +156,8 @@ def _param(name: str, reader: Reader) -> Param:
     reader.only("type", "default", "help", "choices")
     if not _NAME.fullmatch(name):
         raise reader.error("", "a parameter is named in lower case with underscores")
+    if name in WORDS:
+        raise reader.error("", "every pass has it: it chooses among the matches; name it otherwise")
     if name in PLACES:
         raise reader.error("", "has another meaning in the conditions of an edit; name it otherwise")
     kind = reader.choice("type", TYPES)

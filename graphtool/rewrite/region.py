@@ -22,7 +22,8 @@ from graphtool.rewrite.pattern import Pattern
 from graphtool.rewrite.region_areas import Area, areas
 from graphtool.rewrite.region_build import Converter
 from graphtool.rewrite.region_find import Finder, Member, refusal
-from graphtool.rewrite.result import Applied, Match, Miss, label
+from graphtool.rewrite.result import Applied, Match, Miss, alias, label
+from graphtool.rewrite.selection import Offer
 
 COUNTS = ("nodes", "core", "enters", "leaves", "constants")  # what the conditions of a region are about
 
@@ -47,14 +48,16 @@ class Region:
     lets: tuple[tuple[str, Expr], ...]
     wheres: tuple[Expr, ...]
 
-    def apply(self, graph: Graph, params: Mapping[str, object], record: bool = True) -> Applied:
+    def apply(
+        self, graph: Graph, params: Mapping[str, object], record: bool = True, offer: Offer | None = None
+    ) -> Applied:
         """Convert every region for which it pays, in bodies too; a miss is a node or a region that had to stay.
 
-        With ``record`` the matches hold their nodes before and after, for parity.
+        With ``record`` the matches hold their nodes before and after, for parity; ``offer`` as for a rewrite.
         """
         result = Applied()
         for level in graph.levels():
-            result.add(_apply(self, level, params, record))
+            result.add(_apply(self, level, params, record, offer))
         if result.matches:
             for node in (*self.enter.nodes, *self.leave.nodes):
                 import_domain(graph.proto, node.domain, node.op_type)
@@ -73,7 +76,7 @@ class Region:
                 yield f"{member.name}.where[{place}] {where.text}", dataclasses.replace(self, members=members)
 
 
-def _apply(region: Region, graph: Graph, params: Mapping[str, object], record: bool) -> Applied:
+def _apply(region: Region, graph: Graph, params: Mapping[str, object], record: bool, offer: Offer | None) -> Applied:
     """Convert the regions of one graph or body."""
     result = Applied()
     finder = Finder(graph, region.members, region.values, region.dtype, region.constants)
@@ -85,6 +88,8 @@ def _apply(region: Region, graph: Graph, params: Mapping[str, object], record: b
         assert first is not None
         where = label(first)
         reason = _refusal(region, area, params)
+        if reason is None and offer is not None and not offer(where, alias(first)):
+            reason = "it is not selected"
         match: Match | None = None
         if reason is None:
             for slot, why in _stops(graph, area):

@@ -51,4 +51,9 @@ class Applied:
 
 def label(node: NodeProto) -> str:
     """Return the name a person knows a node by: its own, or its type and first output."""
-    return node.name or f"{node.op_type}({next((o for o in node.output if o), '')})"
+    return node.name or alias(node)
+
+
+def alias(node: NodeProto) -> str:
+    """Return a node as ``OP(OUTPUT)``, by the first value it makes."""
+    return f"{node.op_type}({next((name for name in node.output if name), '')})"

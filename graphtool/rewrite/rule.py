@@ -21,7 +21,8 @@ from graphtool.rewrite.facts import tensor_ref
 from graphtool.rewrite.forwarding import Forwards, forwarding
 from graphtool.rewrite.matcher import Matcher
 from graphtool.rewrite.pattern import FORWARD, Pattern
-from graphtool.rewrite.result import Applied, Match, Miss, label
+from graphtool.rewrite.result import Applied, Match, Miss, alias, label
+from graphtool.rewrite.selection import Offer
 
 Params = Mapping[str, object]
 MAX_AROUND = 2_000  # nodes looked at for a way from one root of a match back into it
@@ -63,11 +64,13 @@ class Rule:
         object.__setattr__(self, "anchors", tuple(sorted(anchors)))
         object.__setattr__(self, "depth", _depth(self.patterns))
 
-    def apply(self, graph: Graph, params: Params, tell: bool = True, record: bool = True) -> Applied:
+    def apply(
+        self, graph: Graph, params: Params, tell: bool = True, record: bool = True, offer: Offer | None = None
+    ) -> Applied:
         """Sweep over the graph and the bodies in it until nothing matches; return every match.
 
         With ``tell`` the misses of the last look at each node, and why, are returned too; with ``record`` the matches
-        of the main graph say which nodes they replaced.
+        of the main graph say which nodes they replaced. ``offer`` says which matches are wanted; None: all.
         """
         journal = graph.journal
         known = (id(self), repr(sorted(params.items()))) if journal is not None else None
@@ -77,10 +80,10 @@ class Rule:
         types = graph.index.types
         if any(op_type in types for op_type in self.anchors):
             with np.errstate(all="ignore"):
-                result = _Sweep(self, graph, params, tell, record).run(known)
+                result = _Sweep(self, graph, params, tell, record, offer).run(known)
         for body in graph.bodies():
             # a value of a body cannot be looked at from outside: parity judges such a match with the whole graph
-            result.add(self.apply(body, params, tell, record=False))
+            result.add(self.apply(body, params, tell, record=False, offer=offer))
         return result
 
 
@@ -97,12 +100,13 @@ def _depth(patterns: Sequence[Pattern]) -> int | None:
 class _Sweep:
     """One application of a rule: a worklist of anchors, so that a chain of n matches costs n, not n restarts."""
 
-    def __init__(self, rule: Rule, graph: Graph, params: Params, tell: bool, record: bool) -> None:
+    def __init__(self, rule: Rule, graph: Graph, params: Params, tell: bool, record: bool, offer: Offer | None) -> None:
         self.rule = rule
         self.graph = graph
         self.params = params
         self.tell = tell
         self.record = record
+        self.offer = offer
         self.result = Applied()
         self.anchors = rule.anchors
         self.roots = rule.roots
@@ -237,6 +241,8 @@ class _Sweep:
         forwards = [(binding.made(made), build.forward(source)) for made, source in plan.forwards]
         if forwards:
             forwards = self.forwards.ordered(forwards, {name for node in built for name in node.output})
+        if self.offer is not None and not self.offer(build.label, alias(build.root)):
+            raise Refused("it is not selected")
 
         # from here on nothing refuses: the graph changes
         nodes = [_present(graph, slot) for slot in old_slots]
