@@ -51,7 +51,7 @@ def test_a_projects_passes_can_be_named(project: Cli) -> None:
 
 
 def test_the_list_says_where_each_is_from(project: Cli) -> None:
-    found = {item["name"]: item for item in project("passes", "list", "--json").json()}
+    found = {item["name"]: item for item in project("passes", "list", "--json").json()["passes"]}
     assert found["negate"]["origin"] == "passes/negate.toml" and found["optimize"]["origin"] == "shipped"
     rows = project.ok("passes", "list").splitlines()
     assert rows[0].split() == ["pass", "promise", "from", "summary"]
@@ -106,7 +106,7 @@ def test_a_broken_file_stands_in_the_way_of_nothing_else(project: Cli, name: str
     assert project("run", "-p", "negate", "m.onnx").code == 0
     ended = project("passes", "list")
     assert ended.code == 0 and ended.out.count(f"broken: passes/{name}: ") == 1
-    listed = {item["name"]: item for item in project("passes", "list", "--json").json()}
+    listed = {item["name"]: item for item in project("passes", "list", "--json").json()["passes"]}
     assert listed[Path(name).stem]["error"].startswith(f"passes/{name}: ")
     assert project.refused("passes", "show", Path(name).stem).startswith(f"passes/{name}: ")
     assert project.refused("passes", "test", "passes").startswith(f"passes/{name}: ")

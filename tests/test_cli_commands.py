@@ -70,6 +70,7 @@ def test_inspect_json(net: Cli) -> None:
     ended = net("inspect", "net.onnx", "--json")
     assert (ended.code, ended.err) == (0, "")
     assert ended.json() == {
+        "schema": "graphtool/inspect/1",
         "model": "net.onnx",
         "nodes": 2,
         "opsets": {"ai.onnx": 13},
@@ -140,13 +141,13 @@ def test_compare_with_budgets_and_json(net: Cli) -> None:
     assert ended.err.startswith("graphtool: over the budget: output 'y': max_abs ")
     ended = net("compare", "net.onnx", "near.onnx", "--min", "y:argmax_agreement=1", "--json")
     assert ended.code == 1 and "argmax_agreement" in ended.err
-    assert set(ended.json()) == {"y"} and ended.json()["y"]["argmax_agreement"] < 1
+    assert set(ended.json()["outputs"]) == {"y"} and ended.json()["outputs"]["y"]["argmax_agreement"] < 1
 
 
 def test_compare_on_a_feed_of_ones(net: Cli) -> None:
     """Of a constant image nearest and linear make the same, but for rounding: the feed is really taken."""
     np.savez(net.folder / "f.npz", x=np.ones((1, 3, 8, 16), np.float32))
-    assert net("compare", "net.onnx", "near.onnx", "--feed", "f.npz", "--json").json()["y"]["max_abs"] < 1e-4
+    assert net("compare", "net.onnx", "near.onnx", "--feed", "f.npz", "--json").json()["outputs"]["y"]["max_abs"] < 1e-4
 
 
 # -- atc emit
@@ -162,7 +163,7 @@ def test_atc_emit(net: Cli) -> None:
     assert lines[0] == "# not run at batch 4: the graph has batch 1, input_shape overrides it"
     assert [line.split("x:")[1][0] for line in lines[1:]] == ["1", "4"]
     assert all("--output_type=FP16" in line and "--soc_version=Ascend310P3" in line for line in lines[1:])
-    found = net("atc", "emit", "net.onnx", "--batch", "1,4", "--json").json()
+    found = net("atc", "emit", "net.onnx", "--batch", "1,4", "--json").json()["commands"]
     assert [command["batch"] for command in found] == [1, 4]
     assert found[0]["argv"][0] == "atc" and "--input_shape=x:4,3,8,16" in found[1]["argv"]
 
@@ -175,7 +176,7 @@ def test_the_lines_are_safe_in_a_shell(cli: Cli) -> None:
     cli.write(name, model.SerializeToString())
     out_nodes = f"out_nodes={model.graph.node[1].name.replace(';', '')}:0"
     assert "nearest" in cli.refused("atc", "emit", name, "--atc", out_nodes)
-    found = cli("atc", "emit", name, "--json").json()[0]
+    found = cli("atc", "emit", name, "--json").json()["commands"][0]
     assert found["text"] in cli.ok("atc", "emit", name)
     script = f"atc() {{ printf '%s\\n' \"$@\"; }}\n{found['text']}\n"
     said = subprocess.run(["bash", "-c", script], cwd=cli.folder, capture_output=True, text=True, check=True)
@@ -212,7 +213,7 @@ def test_passes_list(cli: Cli) -> None:
     names = Catalog().names
     assert lines[0].split() == ["pass", "promise", "summary"]
     assert [line.split()[0] for line in lines[1:]] == names and "prune_outputs" in names
-    found = cli("passes", "list", "--json").json()
+    found = cli("passes", "list", "--json").json()["passes"]
     assert [item["name"] for item in found] == names
     assert {"summary", "why", "parity", "interface", "requires", "exact_form", "sequence", "params", "cases"} < set(
         found[0]
@@ -250,7 +251,7 @@ def test_passes_test_finds_a_lie(cli: Cli) -> None:
     cli.write("rules/lie.toml", LIE + CASE)
     ended = cli("passes", "test", "rules", "--json")
     assert ended.code == 1
-    lie, unchanged = ended.json()
+    lie, unchanged = ended.json()["cases"]
     assert lie["ok"] is False and lie["fault"].startswith("the promise 'exact' is broken: output 'y': ")
     assert unchanged["ok"] is True
     assert "FAILED lie: negative numbers: the promise 'exact' is broken" in cli("passes", "test", "rules").out
@@ -272,14 +273,14 @@ def test_golden(net: Cli) -> None:
     assert net.ok("golden", "record", "net", "net.onnx") == "wrote golden/net\n"
     assert {"golden/net/run.txt", "golden/net/outputs.toml"} <= net.listing().keys()
     assert net.ok("golden", "list") == "net\n"
-    assert net("golden", "list", "--json").json() == ["net"]
+    assert [record["name"] for record in net("golden", "list", "--json").json()["records"]] == ["net"]
     assert net.ok("golden", "check", "net", "net.onnx").endswith("golden net holds\n")
     ended = net("golden", "check", "net", "near.onnx")
     assert (ended.code, ended.err) == (1, "")
     assert ended.out.endswith("golden net does not hold\n")
     assert "run.txt: another graph" in ended.out and "output 'z' is gone" in ended.out
     found = net("golden", "check", "net", "near.onnx", "--json")
-    assert found.code == 1 and found.json()["ok"] is False and found.json()["faults"]
+    assert found.code == 1 and found.json()["ok"] is False and found.json()["records"][0]["faults"]
     before = net.listing()
     assert "exists in 'golden'" in net.refused("golden", "record", "net", "near.onnx")
     assert net.listing() == before, "only update replaces a record"

@@ -197,4 +197,4 @@ def test_a_word_that_does_not_fit_is_refused_first(
     Path("mine.txt").write_text("my notes")
     Path("m.onnx").write_bytes(b"graphtool")
     with pytest.raises(UsageError, match=re.escape(reason)):
-        wanted(words, [Path("m.onnx"), Path("gone.onnx")])
+        wanted(words, taken=[Path("m.onnx"), Path("gone.onnx")])

@@ -45,7 +45,7 @@ def emit(
     if output is not None:
         write_script(output, commands, found, model)
     if json:
-        dump([command_data(command) for command in commands])
+        dump("atc-emit", {"commands": [command_data(command) for command in commands]})
         return
     print_commands(commands)
     if output is not None:

@@ -21,7 +21,7 @@ def list_passes(json: Json = False) -> None:
 
     found = Catalog().listing()
     if json:
-        dump(catalog_data(found))
+        dump("passes-list", {"passes": catalog_data(found)})
     else:
         print_catalog(found)
 
@@ -35,7 +35,7 @@ def show_pass(name: Annotated[str, typer.Argument(metavar="NAME", show_default=F
 
     spec = Catalog().get(name)
     if json:
-        dump(pass_data(spec))
+        dump("passes-show", pass_data(spec))
     else:
         print_pass(spec)
 
@@ -62,7 +62,8 @@ def test_passes(
     with progress() as watch:
         results = list(run_guarded(folder, strict, watch))
     if json:
-        dump([case_data(result) for result in results])
+        cases = [case_data(result) for result in results]
+        dump("passes-test", {"ok": all(case["ok"] for case in cases), "cases": cases})
     else:
         print_cases(results)
     if any(result.fault for result in results):

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX model.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Reports = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--report",
+        metavar="FORMAT:FILE",
+        help="Write a report: json, junit, sarif, github or markdown; FILE - is stdout, in place of the text.",
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="N", help="Seed of the drawn feed.")]
 FeedFiles = Annotated[
     list[str] | None,
@@ -47,8 +55,8 @@ def progress() -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(Text(show(text)))
 
 
-def dump(data: object) -> None:
-    """Print JSON on stdout."""
-    from graphtool.report.data import dumps
+def dump(kind: str, data: Mapping[str, Any]) -> None:
+    """Print a document on stdout as JSON; its ``kind`` is described in ``graphtool/report/schema.py``."""
+    from graphtool.report.data import document, dumps
 
-    print(dumps(data))
+    print(dumps(document(kind, data)))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from graphtool.cli.common import FeedFiles, Json, Seed, Shapes, dump, progress
+from graphtool.cli.common import FeedFiles, Json, Reports, Seed, Shapes, dump, progress
 from graphtool.cli.run import Max, Min
 
 
@@ -19,6 +19,7 @@ def compare(
     shape: Shapes = None,
     min_: Min = None,
     max_: Max = None,
+    report: Reports = None,
     json: Json = False,
 ) -> None:
     """Run two models on one feed and compare their outputs; exit code 1 where a budget does not hold."""
@@ -27,8 +28,11 @@ def compare(
     from graphtool.graph import Graph
     from graphtool.parity.budget import broken
     from graphtool.report.console import figure_text, line
-    from graphtool.report.data import figures_data
+    from graphtool.report.data import compare_data
+    from graphtool.report.files import wanted, write
+    from graphtool.report.reports import compare_report
 
+    places = wanted(report or (), json, [before, after])
     budgets = job.budgets_of(min_ or (), max_ or ())
     graphs = [Graph.load(before), Graph.load(after)]
     for graph in graphs:
@@ -38,9 +42,10 @@ def compare(
         arrays = job.feed_for(graphs[0], feed or (), seed, shape or ()).arrays
         found = api.compare(*graphs, feed=arrays)
     reasons = broken(budgets, found)
+    shown = write(compare_report(str(before), str(after), found, reasons), places)
     if json:
-        dump({name: figures_data(figures) for name, figures in found.items()})
-    else:
+        dump("compare", compare_data(found, reasons))
+    elif not shown:
         for name, figures in found.items():
             line(f"{show(name)}: {figure_text(figures)}")
     if reasons:

@@ -26,7 +26,7 @@ def diff(
         sound(graph)
     found = difference(*graphs)
     if json:
-        dump(found.to_json())
+        dump("diff", found.to_json())
     else:
         print_diff(found)
     if not found.same:

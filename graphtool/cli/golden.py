@@ -78,7 +78,7 @@ def check_golden(
         given = feed_for(graph, feed, 0, ()) if feed else None
         found = golden.check(name, graph, folder=dir_, feed=given)
     if json:
-        dump(golden_data(found))
+        dump("golden-check", {"ok": found.ok, "records": [golden_data(found)]})
     else:
         print_golden(found)
     if not found.ok:
@@ -93,7 +93,7 @@ def list_goldens(dir_: Folder = Path("golden"), json: Json = False) -> None:
 
     names = golden.list_goldens(dir_)
     if json:
-        dump(list(names))
+        dump("golden-list", {"dir": str(dir_), "records": [{"name": name, "fault": ""} for name in names]})
     else:
         for name in names:
             line(name)

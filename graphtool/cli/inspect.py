@@ -31,4 +31,4 @@ def inspect(model: Model, json: Json = False) -> None:
     for value in interface["outputs"]:
         value["out_nodes"] = words[str(value["name"])]
     opsets = {entry.domain or "ai.onnx": entry.version for entry in graph.proto.opset_import}
-    dump({"model": str(model), "nodes": len(graph.nodes), "opsets": opsets, **interface, "ops": counts})
+    dump("inspect", {"model": str(model), "nodes": len(graph.nodes), "opsets": opsets, **interface, "ops": counts})

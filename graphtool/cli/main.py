@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from graphtool import __version__
-from graphtool.cli import atc, check_passes, compare, diff, golden, inspect, run, zoo
+from graphtool.cli import atc, check_passes, compare, diff, golden, inspect, report, run, zoo
 from graphtool.errors import GraphtoolError, show
 
 _INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
@@ -33,6 +33,7 @@ app.command("compare", short_help="Compare what two models compute.")(compare.co
 app.add_typer(golden.app, name="golden")
 app.add_typer(check_passes.app, name="passes")
 app.add_typer(atc.app, name="atc")
+app.add_typer(report.app, name="report")
 app.add_typer(zoo.app, name="zoo")
 
 

@@ -33,7 +33,7 @@ def explain(
         watch(f"pass {name}")
         found = list(explanations(graph, stages, catalog))
     if json:
-        dump({"model": str(model), "stages": [explanation_data(item) for item in found]})
+        dump("passes-explain", {"model": str(model), "stages": [explanation_data(item) for item in found]})
         return
     for item in found:
         print_explanation(item, everything)

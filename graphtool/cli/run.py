@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphtool.cli.common import AtcOptions, Batches, FeedFiles, Json, Model, Profile, Seed, Shapes, Soc, dump, progress
+from graphtool.cli.common import (
+    AtcOptions,
+    Batches,
+    FeedFiles,
+    Json,
+    Model,
+    Profile,
+    Reports,
+    Seed,
+    Shapes,
+    Soc,
+    dump,
+    progress,
+)
 
 if TYPE_CHECKING:
     from graphtool.job import Request
@@ -57,6 +71,7 @@ def run(
     ] = False,
     require_match: Annotated[bool, typer.Option("--require-match", help="Exit 1 if a pass matches nothing.")] = False,
     no_check: NoCheck = False,
+    report: Reports = None,
     json: Json = False,
 ) -> None:
     """Apply passes, check each with onnxruntime, write the result and the ATC command lines."""
@@ -69,9 +84,9 @@ def run(
         require_match, truth,
     )  # fmt: skip
     if dry_run:
-        _dry_run(request, json)
+        _dry_run(request, json, report or ())
     else:
-        _run(request, json)
+        _run(request, "run", json, report or ())
 
 
 def optimize(
@@ -84,6 +99,7 @@ def optimize(
     max_: Max = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would match.")] = False,
     no_check: NoCheck = False,
+    report: Reports = None,
     json: Json = False,
 ) -> None:
     """Make a model smaller without changing what it computes: the 'optimize' pass, no target."""
@@ -94,25 +110,27 @@ def optimize(
         minima=tuple(min_ or ()), maxima=tuple(max_ or ()), checked=not no_check, atc=False,
     )  # fmt: skip
     if dry_run:
-        _dry_run(request, json)
+        _dry_run(request, json, report or ())
     else:
-        _run(request, json)
+        _run(request, "optimize", json, report or ())
 
 
-def _dry_run(request: Request, json: bool) -> None:
+def _dry_run(request: Request, json: bool, report: Sequence[str]) -> None:
     from graphtool import pipeline
-    from graphtool.errors import PromiseError
+    from graphtool.errors import PromiseError, UsageError
     from graphtool.job import prepare, sound
     from graphtool.report.console import print_dry_run
     from graphtool.report.data import step_data
 
+    if report:
+        raise UsageError("--report says what a run came to, and --dry-run runs nothing; use --json")
     with progress() as watch:
         watch("matching")
         graph, stages, catalog, _ = prepare(request)
         sound(graph)
         steps = pipeline.dry_run(graph, stages, catalog)
     if json:
-        dump({"model": str(request.model), "dry_run": True, "steps": [step_data(step) for step in steps]})
+        dump("dry-run", {"model": str(request.model), "dry_run": True, "steps": [step_data(step) for step in steps]})
     else:
         print_dry_run(steps)
     unmatched = [step.name for step in steps if not step.matches]
@@ -120,17 +138,22 @@ def _dry_run(request: Request, json: bool) -> None:
         raise PromiseError(f"{unmatched[0]} matches nothing, and --require-match was given")
 
 
-def _run(request: Request, json: bool) -> None:
+def _run(request: Request, command: str, json: bool, report: Sequence[str]) -> None:
     from graphtool import job
     from graphtool.errors import PromiseError
     from graphtool.report.console import print_result
     from graphtool.report.data import result_data
+    from graphtool.report.files import wanted, write
+    from graphtool.report.reports import run_report
 
+    places = wanted(report, json, [request.model, *([request.out] if request.out else [])])
     with progress() as watch:
         result = job.run(request, watch)
+        watch("writing the report")
+        shown = bool(places) and write(run_report(result, command), places)
     if json:
-        dump(result_data(result))
-    else:
+        dump("run", result_data(result))
+    elif not shown:
         print_result(result)
     if result.fault:
         sys.stdout.flush()

@@ -26,7 +26,7 @@ from graphtool.rewrite import Pass
 _WHOLE = 1 << 20  # characters of a line: no limit
 _PIPED_WIDTH = 110  # columns where there is no terminal to ask
 _MOST = 6  # names on a line
-_MANY_NODES = 20_000  # where a comparison costs more than the passes; with a judge it is little beside the runs
+MANY_NODES = 20_000  # where a comparison costs more than the passes; with a judge it is little beside the runs
 _STYLES = {"applied": "green", "broken": "bold red", "unmatched": "yellow", "unchecked": "yellow"}
 
 
@@ -74,6 +74,12 @@ _RULES = {
 }
 
 
+def verdict_word(step: Step) -> str:
+    """Return how a step ended in a few words: what decided that it holds, or its status."""
+    rule = step.verdict.rule if step.verdict is not None else ""
+    return _RULES.get(rule, rule) if step.status == "applied" else step.status
+
+
 def print_result(result: Result) -> None:
     """Print a whole run: steps, changes, result, ATC lines."""
     run = result.run
@@ -107,14 +113,12 @@ def steps_table(steps: Sequence[Step]) -> Table:
     for heading in ("pass", "matches", "nodes", "promise", "verdict", "seconds"):
         table.add_column(heading, justify="right" if heading in ("matches", "seconds") else "left")
     for step in steps:
-        rule = step.verdict.rule if step.verdict is not None else ""
-        verdict = _RULES.get(rule, rule) if step.status == "applied" else step.status
         table.add_row(
             Text(show(step.name)),
             str(len(step.matches)),
             f"{step.nodes[0]} -> {step.nodes[1]}",
             step.stage.spec.parity,
-            Text(verdict, style=_STYLES.get(step.status, "")),
+            Text(verdict_word(step), style=_STYLES.get(step.status, "")),
             f"{step.apply_seconds + step.judge_seconds:.2f}",
         )
     return table
@@ -129,7 +133,7 @@ def _print_step(step: Step) -> None:
     if step.misses:
         more = f" and {len(step.misses) - 1} more (--dry-run lists them)" if len(step.misses) > 1 else ""
         line(f"  not matched: {show(step.misses[0].where)}: {show(step.misses[0].reason, 200)}{more}", "dim")
-    if step.changes is not None and step.verdict is None and max(step.nodes) > _MANY_NODES:
+    if step.changes is not None and step.verdict is None and max(step.nodes) > MANY_NODES:
         line("  what changed is not listed for a graph of this size; graphtool diff lists it", "dim")
     elif step.diff is not None:
         line(f"  {summary(step.diff)}")

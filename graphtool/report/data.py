@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphtool.atc.command import Command
@@ -13,6 +14,7 @@ from graphtool.job import Result
 from graphtool.parity.metrics import Figures
 from graphtool.parity.verdict import Verdict
 from graphtool.pipeline import Step
+from graphtool.report.schema import KINDS, name_of
 from graphtool.rewrite import Pass
 
 
@@ -32,6 +34,12 @@ def _plain(data: object) -> object:
     if isinstance(data, (list, tuple)):
         return [_plain(item) for item in data]
     return data
+
+
+def document(kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``data`` with the key ``schema``, which says what it is: a kind of graphtool/report/schema.py."""
+    assert kind in KINDS, f"no schema for {kind!r} in graphtool/report/schema.py"
+    return {"schema": name_of(kind), **data}
 
 
 def untimed(data: object) -> object:
@@ -139,9 +147,17 @@ def pass_data(spec: Pass) -> dict[str, Any]:
     }
 
 
+def compare_data(figures: Mapping[str, Figures], reasons: Sequence[str]) -> dict[str, Any]:
+    """Return a comparison: figures by output, and which budgets do not hold."""
+    outputs = {name: figures_data(found) for name, found in figures.items()}
+    return {"ok": not reasons, "reasons": list(reasons), "outputs": outputs}
+
+
 def golden_data(found: Checked) -> dict[str, Any]:
     """Return how a check against a golden record went."""
-    return {"name": found.name, "ok": found.ok, "faults": list(found.faults), "lines": list(found.lines)}
+    status = "holds" if found.ok else "fails"
+    lists = {"faults": list(found.faults), "lines": list(found.lines)}
+    return {"name": found.name, "ok": found.ok, "status": status, "reason": "", **lists}
 
 
 def case_data(result: CaseResult) -> dict[str, Any]:

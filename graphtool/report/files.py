@@ -36,11 +36,11 @@ class Wanted:
     file: Path | None
 
 
-def wanted(words: Sequence[str], taken: Sequence[Path] = ()) -> list[Wanted]:
+def wanted(words: Sequence[str], json: bool = False, taken: Sequence[Path] = ()) -> list[Wanted]:
     """Return what the words of ``--report`` ask for; called before the work, so that a wrong word costs nothing.
 
-    Raises UsageError for an unknown format, a file named twice, one of ``taken``, or one that is there and is no report
-    of graphtool; ModelError is left to the writing.
+    With ``json`` stdout is spoken for. Raises UsageError for an unknown format, a file named twice, one of ``taken``,
+    or one that is there and is no report of graphtool.
     """
     found: list[Wanted] = []
     for word in words:
@@ -53,6 +53,8 @@ def wanted(words: Sequence[str], taken: Sequence[Path] = ()) -> list[Wanted]:
                 f"there are {', '.join(FORMATS)}"
             )
         one = Wanted(kind, None if name == STDOUT else Path(name))
+        if json and one.file is None:
+            raise UsageError(f"--report {show(word)}: stdout has the document of --json; name a file")
         if any(one.file == other.file for other in found):
             raise UsageError(f"--report {show(word)}: two reports cannot go to one place")
         if one.file is not None:

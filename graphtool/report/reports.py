@@ -1,0 +1,93 @@
+"""What a run and a comparison came to, as a report: what every format but text is written from. Floor 7."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from graphtool.errors import quoted, show
+from graphtool.job import Result
+from graphtool.parity.metrics import Figures
+from graphtool.pipeline import Step
+from graphtool.report.console import MANY_NODES, figure_text, verdict_word
+from graphtool.report.data import compare_data, document, result_data
+from graphtool.report.finding import Finding, Item, Report, Status
+from graphtool.reproducer import broken_text
+
+_LINES = 20  # of a step's diff, of one sort
+_STATUS: Mapping[str, Status] = {
+    "applied": "passed",
+    "unmatched": "skipped",
+    "broken": "failed",
+    "unchecked": "skipped",
+}
+
+
+def run_report(result: Result, command: str) -> Report:
+    """Return the report of ``graphtool run`` or ``optimize``: an item a pass; findings for what broke and notes."""
+    run = result.run
+    held = sum(step.status == "applied" for step in run.steps)
+    counts = f"{len(run.original.nodes)} -> {len(run.graph.nodes)} nodes, {held} of {len(run.steps)} passes applied"
+    if run.feed is None:
+        counts += ", not checked (--no-check)"
+    return Report(
+        command,
+        str(result.request.model),
+        not result.fault,
+        result.fault or (f"{counts}; wrote {result.path}" if result.path else counts),
+        ("pass", "matches", "nodes", "promise", "verdict"),
+        tuple(map(_item, run.steps)),
+        tuple(_findings(result)),
+        document("run", result_data(result)),
+    )
+
+
+def _item(step: Step) -> Item:
+    cells = (str(len(step.matches)), f"{step.nodes[0]} -> {step.nodes[1]}", step.stage.spec.parity, verdict_word(step))
+    message = {"broken": broken_text(step), "unmatched": f"nothing to do: {step.reason}", "unchecked": "not checked"}
+    return Item(step.stage.text(), _STATUS[step.status], cells, message.get(step.status, ""), "\n".join(_detail(step)))
+
+
+def _detail(step: Step) -> Iterator[str]:
+    if step.verdict is not None:
+        for name, found in step.verdict.figures.items():
+            allowed = f" (allowed {step.verdict.tolerance[name]:.3g})" if name in step.verdict.tolerance else ""
+            yield f"{show(name)}: {figure_text(found)}{allowed}"
+    # as on the terminal: of a large graph that nobody runs the difference costs more than the passes
+    if step.changes is not None and (step.verdict is not None or max(step.nodes) <= MANY_NODES):
+        yield from step.changes.diff().lines(_LINES)
+
+
+def _findings(result: Result) -> Iterator[Finding]:
+    file = str(result.request.model)
+    broken = [step for step in result.run.steps if step.status == "broken"]
+    for step in broken:
+        summary = "A pass broke its promise, or is over its budget; it was undone"
+        yield Finding("broken-promise", "error", broken_text(step), file, _culprit(step), summary=summary)
+    if result.fault and not any(broken_text(step) == result.fault for step in broken):
+        yield Finding("refused", "error", result.fault, file, summary="The result was not written")
+    if result.atc_fault:
+        yield Finding("no-atc-command", "warning", result.atc_fault, file, summary="No ATC command could be written")
+    notes = [*result.run.notes, *(note for step in result.run.steps if step.verdict for note in step.verdict.notes)]
+    for note in dict.fromkeys([*notes, *result.hints]):
+        yield Finding("note", "note", note, file, summary="Something to know about this run")
+
+
+def _culprit(step: Step) -> str:
+    """Return the match that is to blame: the one furthest from the truth, or the only one; else nothing."""
+    if step.verdict is not None and (failed := [truth for truth in step.verdict.truths if not truth.ok]):
+        return max(failed, key=lambda truth: truth.after).where
+    return step.matches[0].where if len(step.matches) == 1 else ""
+
+
+def compare_report(before: str, after: str, figures: Mapping[str, Figures], reasons: Sequence[str]) -> Report:
+    """Return the report of a comparison: an item an output; a finding for each budget that does not hold."""
+    items = []
+    for name, found in figures.items():
+        own = [reason for reason in reasons if f"output {quoted(name)}" in reason]
+        items.append(Item(name, "failed" if own else "passed", (figure_text(found),), "; ".join(own)))
+    summary = f"over the budget: {reasons[0]}" if reasons else f"{len(items)} outputs compared with those of {before}"
+    findings = tuple(
+        Finding("over-budget", "error", reason, after, summary="An output is over its budget") for reason in reasons
+    )
+    data = document("compare", compare_data(figures, reasons))
+    return Report("compare", after, not reasons, summary, ("output", "difference"), tuple(items), findings, data)

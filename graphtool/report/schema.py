@@ -1,0 +1,158 @@
+"""The JSON of every command, as a JSON schema: one place, from which docs/report.schema.json is written. Floor 7.
+
+A document says which kind it is in its key ``schema``: ``graphtool/run/1``. The number is raised where a key goes or
+changes its meaning; keys may be added without it, so a reader passes over those it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Schema = Mapping[str, Any]
+
+VERSION = 1
+TEXT: Schema = {"type": "string"}
+FLAG: Schema = {"type": "boolean"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+WHOLE: Schema = {"type": "integer"}
+ANY: Schema = {}
+# JSON has no infinities and no NaN
+NUMBER: Schema = {"anyOf": [{"type": "number"}, {"enum": ["inf", "-inf", "nan"]}]}
+WORDS: Schema = {"type": "array", "items": TEXT}
+
+
+class Optional(dict[str, Any]):
+    """The schema of a key that may be absent."""
+
+
+def optional(schema: Schema) -> Optional:
+    """Return the schema of a key that may be absent."""
+    return Optional(schema)
+
+
+def nullable(schema: Schema) -> Schema:
+    """Return the schema of what is null where there is nothing to say."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def many(items: Schema, **more: int) -> Schema:
+    """Return the schema of an array."""
+    return {"type": "array", "items": items, **more}
+
+
+def by_name(value: Schema) -> Schema:
+    """Return the schema of an object whose keys are names."""
+    return {"type": "object", "additionalProperties": value}
+
+
+def noted(text: str, schema: Schema) -> Schema:
+    """Return a schema with a description."""
+    return {"description": text, **schema}
+
+
+def table(**properties: Schema) -> Schema:
+    """Return the schema of an object with these keys; a last ``_``, which Python's words need, is no part."""
+    found = {key.rstrip("_"): dict(value) for key, value in properties.items()}
+    needed = [key.rstrip("_") for key, value in properties.items() if not isinstance(value, Optional)]
+    return {"type": "object", "properties": found, "required": needed}
+
+
+_SHARED: dict[str, Schema] = {}
+
+
+def _shared(name: str, schema: Schema) -> Schema:
+    """Return a reference to a schema that stands once in the document, under ``$defs``."""
+    _SHARED[name] = schema
+    return {"$ref": f"#/$defs/{name}"}
+
+
+PAIR = many(COUNT, minItems=2, maxItems=2)
+VALUE = _shared("value", table(name=TEXT, type=TEXT, shape=nullable(many(ANY)), out_nodes=optional(nullable(TEXT))))
+DETAILS = _shared("details", many(table(what=TEXT, before=nullable(TEXT), after=nullable(TEXT))))
+NAMED = _shared("named", many(table(name=TEXT, kind=TEXT)))
+CHANGED = many(table(name=TEXT, after=TEXT, kind=TEXT, details=DETAILS))
+PART = _shared("part", table(
+    added=NAMED, removed=NAMED, changed=CHANGED, renamed=many(table(before=TEXT, after=TEXT)), moved=COUNT
+))  # fmt: skip
+DIFF = {
+    "same": FLAG, "summary": TEXT, "nodes": PART, "values": PART, "weights": PART, "inputs": PART, "outputs": PART,
+    "functions": PART, "model": DETAILS, "ops": by_name(PAIR),
+}  # fmt: skip
+FIGURES = _shared("figures", noted("How an output moved; see graphtool/parity/metrics.py.", table(
+    max_abs=NUMBER, mean_abs=NUMBER, max_rel=NUMBER, cosine=NUMBER, argmax_agreement=nullable(NUMBER),
+    miou=nullable(NUMBER), worst_index=nullable(many(COUNT)), count=COUNT, changed=COUNT,
+)))  # fmt: skip
+VERDICT = _shared("verdict", noted("What the judge says; by output name.", table(
+    ok=FLAG, rule=TEXT, against=TEXT, reason=TEXT, figures=by_name(FIGURES), since_step_before=by_name(FIGURES),
+    tolerance=by_name(NUMBER), truth=many(table(match=TEXT, before=NUMBER, after=NUMBER, allowed=NUMBER)), notes=WORDS,
+)))  # fmt: skip
+STEP = _shared("step", table(
+    pass_=TEXT, text=TEXT, parity=TEXT, status={"enum": ["applied", "unmatched", "broken", "unchecked"]}, reason=TEXT,
+    matches=WORDS, misses=many(table(where=TEXT, reason=TEXT)), nodes=PAIR,
+    seconds=optional(noted("Wall time; in no file of --report.", table(apply=NUMBER, judge=NUMBER))),
+    diff=nullable(_shared("difference", table(**DIFF))), verdict=nullable(VERDICT),
+))  # fmt: skip
+COMMAND = _shared("command", table(batch=nullable(COUNT), argv=WORDS, text=TEXT, notes=WORDS))
+CLASSES = noted("Classes that occur in a class map.", table(before=COUNT, after=COUNT, of=COUNT))
+PARAM = _shared("parameter", table(name=TEXT, type=TEXT, default=ANY, help=TEXT, choices=many(ANY)))
+CASE = _shared("case", table(name=TEXT, opset=COUNT, before=TEXT, after=nullable(TEXT), params=by_name(ANY)))
+PASS = {
+    "name": TEXT, "summary": TEXT, "why": TEXT, "parity": TEXT, "interface": WORDS, "requires": WORDS,
+    "exact_form": nullable(TEXT), "sequence": WORDS, "params": many(PARAM), "cases": many(CASE),
+}  # fmt: skip
+LISTED = {key: optional(value) for key, value in PASS.items() if key != "name"}
+PLACE = {"where": TEXT, "op": nullable(TEXT), "body": nullable(TEXT)}
+LOOK = table(
+    pass_=TEXT, unmet=nullable(TEXT), idle=WORDS, matches=many(table(**PLACE)), misses=many(table(**PLACE, reason=TEXT))
+)
+GOLDEN = _shared("golden", noted("A record and how its check went; reason says why it was skipped.", table(
+    name=TEXT, ok=FLAG, status={"enum": ["holds", "fails", "skipped"]}, reason=TEXT, faults=WORDS, lines=WORDS,
+)))  # fmt: skip
+RECORD = table(
+    name=TEXT, fault=TEXT, model=optional(nullable(TEXT)), source=optional(TEXT), nodes=optional(COUNT),
+    outputs=optional(COUNT), feed=optional(TEXT), pipeline=optional(nullable(TEXT)), versions=optional(by_name(TEXT)),
+)  # fmt: skip
+
+KINDS: Mapping[str, Mapping[str, Schema]] = {
+    "run": {
+        "model": TEXT, "result": nullable(TEXT), "ok": FLAG, "fault": TEXT, "feed": nullable(by_name(ANY)),
+        "notes": WORDS, "steps": many(STEP), "classes": by_name(CLASSES), "atc": many(COMMAND), "atc_fault": TEXT,
+        "reproduce": TEXT, "hints": WORDS,
+    },
+    "dry-run": {"model": TEXT, "dry_run": FLAG, "steps": many(STEP)},
+    "inspect": {
+        "model": TEXT, "nodes": COUNT, "opsets": by_name(WHOLE), "inputs": many(VALUE), "outputs": many(VALUE),
+        "ops": by_name(COUNT),
+    },
+    "diff": DIFF,
+    "compare": {"ok": FLAG, "reasons": WORDS, "outputs": by_name(FIGURES)},
+    "golden-check": {"ok": FLAG, "records": many(GOLDEN)},
+    "golden-list": {"dir": TEXT, "records": many(RECORD)},
+    "passes-list": {"passes": many(table(name=TEXT, error=optional(TEXT), origin=TEXT, word=TEXT, **LISTED))},
+    "passes-show": PASS,
+    "passes-test": {"ok": FLAG, "cases": many(table(pass_=TEXT, case=TEXT, ok=FLAG, fault=TEXT))},
+    "passes-explain": {
+        "model": TEXT, "stages": many(table(pass_=TEXT, text=TEXT, unmet=nullable(TEXT), passes=many(LOOK))),
+    },
+    "atc-emit": {"commands": many(COMMAND)},
+}  # fmt: skip
+
+
+def name_of(kind: str) -> str:
+    """Return what stands in the key ``schema`` of a document of this kind."""
+    return f"graphtool/{kind}/{VERSION}"
+
+
+def schema() -> dict[str, Any]:
+    """Return the schema of every document (JSON Schema, draft 2020-12)."""
+    found = {}
+    for kind, properties in KINDS.items():
+        found[kind] = table(schema={"const": name_of(kind)}, **properties)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "What graphtool prints with --json and writes with --report json:FILE",
+        "description": "Keys may be added without another number in 'schema'; a reader passes over those it lacks.",
+        "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in found],
+        "$defs": {**found, **_SHARED},
+    }
