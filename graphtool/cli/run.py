@@ -149,7 +149,6 @@ def _run(request: Request, command: str, json: bool, report: Sequence[str]) -> N
     places = wanted(report, json, [request.model, *([request.out] if request.out else [])])
     with progress() as watch:
         result = job.run(request, watch)
-        watch("writing the report")
         shown = bool(places) and write(run_report(result, command), places)
     if json:
         dump("run", result_data(result))
