@@ -15,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from graphtool.graph import Graph
 
 RESULT_KEYS = {
-    "schema", "model", "result", "ok", "fault", "feed", "notes", "steps", "classes", "atc", "atc_fault", "reproduce", "hints",
+    "schema",
+    "model", "result", "ok", "fault", "feed", "notes", "steps", "classes", "atc", "atc_fault", "reproduce", "hints",
 }  # fmt: skip
 STEP_KEYS = {
     "pass", "text", "parity", "status", "reason", "matches", "misses", "nodes", "seconds", "diff", "verdict",
