@@ -20,6 +20,7 @@ from graphtool.parity.metrics import Figures
 from graphtool.parity.runnable import checker_fault, runnable, stand_ins
 from graphtool.parity.verdict import Verdict
 from graphtool.rewrite import Catalog, Match, Miss, Outcome, Stage, apply_stage
+from graphtool.rewrite.selection import Place
 
 
 class Changes:
@@ -41,7 +42,8 @@ class Step:
     """One stage as it went.
 
     ``status``: ``applied`` (and its promise held), ``unmatched`` (nothing to do; ``reason`` says why), ``broken`` (the
-    graph was rolled back; ``reason``), ``unchecked`` (applied with checking off). Seconds are wall time.
+    graph was rolled back; ``reason``), ``unchecked`` (applied with checking off). Seconds are wall time. ``places`` are
+    the units that can be left out, where the stage has a selection.
     """
 
     stage: Stage
@@ -54,6 +56,7 @@ class Step:
     changes: Changes | None = None
     verdict: Verdict | None = None
     reason: str = ""
+    places: tuple[Place, ...] = ()
 
     @property
     def diff(self) -> Diff | None:
@@ -117,6 +120,12 @@ def begin(
     return state
 
 
+def fork(state: Run, stages: Sequence[Stage]) -> Run:
+    """Return a run that goes on with ``stages`` from where ``state`` is, which stays as it is."""
+    judge = None if state.judge is None else state.judge.fork()
+    return Run(state.graph.copy(), state.original, stages, [], state.feed, judge, [], state.segment)
+
+
 def _lacking(op: str) -> str:
     return f"onnxruntime has no {show(op)}: it is judged by the meaning that a pass file declares; the result keeps it"
 
@@ -124,7 +133,7 @@ def _lacking(op: str) -> str:
 def advance(state: Run, catalog: Catalog, keep_going: bool = False) -> Iterator[Step]:
     """Apply the stages one by one and yield each step; stops after a broken one unless ``keep_going``."""
     meanings = catalog.semantics()
-    before_fault = checker_fault(runnable(state.original, meanings)) if state.judge is not None else None
+    before_fault = checker_fault(runnable(state.graph, meanings)) if state.judge is not None else None
     if before_fault:
         state.notes.append(f"onnx.checker refuses the model as it came: {before_fault}")
     for number, stage in enumerate(state.stages):
@@ -164,7 +173,17 @@ def _apply(graph: Graph, before: Graph, stage: Stage, catalog: Catalog, record: 
     nodes = (len(before.nodes), len(graph.nodes))
     changed = Changes(before, graph.copy()) if applied.matches else None
     step = Step(
-        stage, status, tuple(applied.matches), tuple(applied.misses), nodes, seconds, 0.0, changed, None, reason
+        stage,
+        status,
+        tuple(applied.matches),
+        tuple(applied.misses),
+        nodes,
+        seconds,
+        0.0,
+        changed,
+        None,
+        reason,
+        outcome.places,
     )
     return step, outcome
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -61,6 +62,10 @@ class Judge:
         agree(graph, self.feed, first, second)
         self.original = Reference("the original", graph, self.feed, first)
         self.start = self.before = self.original
+
+    def fork(self) -> Judge:
+        """Return a judge in the same state that can follow another pipeline from here; what is known is shared."""
+        return copy.copy(self)
 
     def outputs(self) -> dict[str, Array]:
         """Return the outputs of the latest step; raises FeedError where nothing could be run."""
@@ -256,14 +261,16 @@ class Judge:
 
     def _refeed(self, name: str, array: Array) -> None:
         self.feed = {**self.feed, name: array}
-        references = {id(r): r for r in (self.original, self.start, self.before) if r is not None}
-        for reference in references.values():
+        kept = (self.original, self.start, self.before)
+        changed: dict[int, Reference] = {}  # new ones: a judge that was forked off has the old ones
+        for reference in {id(r): r for r in kept if r is not None}.values():
             own = reference.own_name.get(name, name)
             if own not in reference.feed:  # an inner tensor there, which a pass made an input
                 continue
-            reference.feed = {**reference.feed, own: array.astype(reference.feed[own].dtype)}
-            reference.outputs = Session(reference.graph, outputs=list(reference.outputs)).run(reference.feed)
-            reference.tolerance = None
+            feed = {**reference.feed, own: array.astype(reference.feed[own].dtype)}
+            outputs = Session(reference.graph, outputs=list(reference.outputs)).run(feed)
+            changed[id(reference)] = replace(reference, feed=feed, outputs=outputs, tolerance=None)
+        self.original, self.start, self.before = (changed.get(id(r), r) for r in kept)
 
 
 def _joined(*reasons: str) -> str:

@@ -2,15 +2,15 @@
 
 ``resize_nearest:skip=Resize_229+Resize_212`` leaves two matches out, ``:only=Resize_229`` applies that one alone. An
 item is where a match is: the name of its node as ``--dry-run`` lists it, or ``OP(OUTPUT)`` where a name is not unique.
-In a sequence an item is ``PASS@WHERE``, or ``PASS`` for all that one of its passes does. A place is one unit: what a
-pass does there again, to its own result, goes with it. A native pass has no matches to choose from: it is one unit.
+In a sequence an item is ``PASS@WHERE``, or ``PASS`` for all that one of its passes does. A native pass has no matches
+to choose from: it is one unit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from graphtool.errors import PassError, did_you_mean, quoted
 
@@ -27,7 +27,7 @@ class Place:
 
     spec: str
     where: str
-    alias: str = field(default="", compare=False)
+    alias: str = ""
 
 
 @dataclass(frozen=True, slots=True)
