@@ -17,8 +17,8 @@ from graphtool.graph import opset as ops
 from graphtool.graph.forms import moved, virtual_inputs
 from graphtool.rewrite.binding import Binding, Bound, Operand, equal, same_op, shown
 from graphtool.rewrite.pattern import Pattern, PatternNode
-from graphtool.rewrite.quick import quick_checks
 from graphtool.rewrite.result import label
+from graphtool.rewrite.screen import Screen
 
 MAX_LOOKS = 2_000  # nodes looked at for one anchor
 MAX_LINKS = 1_000  # of one chain
@@ -62,7 +62,7 @@ class Matcher:
         self._open = open_names
         self.constants = constants
         self._has_inner = any(n.chain or not open_names.issuperset(filter(None, n.outputs)) for n in pattern.nodes)
-        self._quick = quick_checks(pattern, optional, constants, self._versions)
+        self._screen = Screen(pattern, optional, constants, self._versions)
         self._trail: list[tuple[dict[str, Bound] | dict[int, int], str | int]] = []
         self._reach = -1
         self._looks = 0
@@ -70,7 +70,7 @@ class Matcher:
     def attempt(self, slot: int, accept: Then) -> bool:
         """Try the last statement at the node in ``slot``; ``accept`` is called for each way until it returns True."""
         self.reason, self._reach, self._looks = "", -1, 0
-        if not self.tell and not self._may_match(slot):
+        if not self.tell and not self._screen.passes(self.graph, slot):
             return False
         self.binding = Binding()
         self._trail = []
@@ -303,29 +303,6 @@ class Matcher:
                 if reader not in slots and (other := self.graph.node(reader)) is not None:
                     return f"{quoted(value)} is also read by {quoted(label(other))}"
         return None
-
-    def _may_match(self, slot: int) -> bool:
-        """Look at the producers of a node's inputs: most attempts end here, before anything is bound."""
-        graph = self.graph
-        node = graph.node(slot)
-        if node is None or node.op_type not in self.pattern.nodes[-1].op_types:
-            return False
-        if not self._quick:
-            return True
-        inputs = list(node.input)
-        producers = graph.index.producers
-        for place, op_types in self._quick:
-            for name in inputs if place < 0 else inputs[place : place + 1]:
-                if op_types is None:
-                    if graph.is_constant(name):
-                        break
-                elif (at := producers.get(name)) is not None:
-                    maker = graph.node(at)
-                    if maker is not None and maker.op_type in op_types:
-                        break
-            else:
-                return False
-        return True
 
     def _set(self, where: dict[str, Bound] | dict[int, int], key: str | int, value: object) -> None:
         if key not in where:
