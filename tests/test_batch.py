@@ -142,6 +142,15 @@ def test_what_blocks_a_batch_is_named(text: str, reason: str) -> None:
     assert str(error.value) == f"set_batch: {reason}"
 
 
+@pytest.mark.parametrize("batch", ["8", "N"])
+def test_a_shape_whose_data_grows_otherwise_is_not_freed(batch: str) -> None:
+    """Four more items whatever the batch: 8 at batch 4 are no 16 at batch 8."""
+    text = """g (float[4,6] x) => (float[8,2,3] y) <int64[4] p = {0, 0, 4, 0}, int64[3] s = {8, 2, 3}> {
+      a = Pad(x, p) y = Reshape(a, s) }"""
+    with pytest.raises(PassError, match="Reshape 'Reshape_1' blocks .* 's' = .* holds batch 4 and cannot be freed"):
+        batched(text, batch)
+
+
 @pytest.mark.parametrize("batch", ["0", "-3", "", " N"])
 def test_a_batch_is_a_positive_number_or_a_name(batch: str) -> None:
     with pytest.raises(PassError, match="such as N"):

@@ -83,6 +83,10 @@ class Freer:
                 wanted = (*result[:place], dim, *result[place + 1 :])
                 if got is None or any(a != b and a is not None for a, b in zip(got, wanted, strict=True)):
                     entries = _freed_entries(now.tolist(), before, source, result, wanted, place, allowzero)
+                    if entries is None and isinstance(self.target, int) and isinstance(dim, int):
+                        entries = [*now.tolist()[:place], dim, *now.tolist()[place + 1 :]]
+                    if entries is not None and reshaped(source, entries, allowzero) is None:
+                        raise self._repeater.blocked(node, 1, now)  # its data grows otherwise
                     self._set_entries(slot, node, 1, now, entries, wanted[place], place)
                 got = wanted
         if got is None:
@@ -94,8 +98,6 @@ class Freer:
         self, slot: int, node: NodeProto, position: int, old: Items, new: Sizes | None, wanted: Dim, place: int
     ) -> None:
         """Let the vector at an input of a node have other entries: a constant, or a Concat of which parts are."""
-        if new is None and isinstance(self.target, int) and isinstance(wanted, int):
-            new = [*old.tolist()[:place], wanted, *old.tolist()[place + 1 :]]
         name = node.input[position]
         if new is None:
             if wanted != self.facts.then:
