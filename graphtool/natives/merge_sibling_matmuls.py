@@ -75,8 +75,8 @@ class _Merging:
             node = self.graph.node(slot) if slot in wanted else None
             if node is None or node.domain not in ("", "ai.onnx") or len(node.input) < 2:
                 continue
-            if index.uses(node.input[0]) < 2:
-                continue
+            if index.uses(node.input[0]) < 2 or not (index.uses(node.output[0]) or node.output[0] in self.outputs):
+                continue  # one alone, or one that nobody reads
             matrix = self._own_matrix(node.input[1])
             if matrix is not None:
                 for key, sibling in self._sibling(slot, node, matrix):
