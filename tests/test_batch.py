@@ -147,7 +147,7 @@ def test_a_shape_whose_data_grows_otherwise_is_not_freed(batch: str) -> None:
     """Four more items whatever the batch: 8 at batch 4 are no 16 at batch 8."""
     text = """g (float[4,6] x) => (float[8,2,3] y) <int64[4] p = {0, 0, 4, 0}, int64[3] s = {8, 2, 3}> {
       a = Pad(x, p) y = Reshape(a, s) }"""
-    with pytest.raises(PassError, match="Reshape 'Reshape_1' blocks .* 's' = .* holds batch 4 and cannot be freed"):
+    with pytest.raises(PassError, match=r"Reshape 'Reshape_1' blocks .* 's' = .* holds batch 4 and cannot be freed"):
         batched(text, batch)
 
 
