@@ -20,6 +20,7 @@ from graphtool.parity.metrics import Figures
 from graphtool.parity.metrics import compare as _compare
 from graphtool.parity.runnable import runnable
 from graphtool.parity.session import Session
+from graphtool.parity.trials import Trial, plan
 from graphtool.rewrite import Catalog, parse_pipeline
 
 SORTED = "the nodes were not in topological order; they are now"
@@ -35,9 +36,11 @@ def run(
     passes: str,
     *,
     params: Mapping[str, Mapping[str, object]] | None = None,
-    feed: Mapping[str, Array] | None = None,
+    feed: Mapping[str, Array] | Sequence[Mapping[str, Array]] | None = None,
     seed: int = 0,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    feeds: int | None = None,
+    extremes: bool = False,
     budgets: Sequence[Budget] = (),
     checked: bool = True,
     keep_going: bool = False,
@@ -46,8 +49,9 @@ def run(
     """Apply a pipeline such as ``"resize_nearest,prune_outputs:keep=Resize_317"`` to a copy of ``graph``.
 
     ``params`` are values by pass and parameter. Each step is judged with onnxruntime on ``feed`` (input name to
-    array), or on one drawn with ``seed``, open dimensions from ``shapes``; ``checked=False`` judges nothing,
-    ``truth`` holds each ``close`` pass against double precision too. Returns
+    array, or several such), or on feeds drawn from ``seed`` on, open dimensions from ``shapes``: ``feeds`` of them (by
+    default two for a small model, else one), with ``extremes`` also on zeros, large, negative and bounding values.
+    ``checked=False`` judges nothing, ``truth`` holds each ``close`` pass against double precision too. Returns
     the run: ``.graph`` (``.save(path)``) and ``.steps``. Raises PromiseError for a broken promise unless
     ``keep_going``, which rolls that step back, and for a whole that is over ``budgets``; GraphtoolError for whatever
     does not fit.
@@ -58,9 +62,12 @@ def run(
     stages = parse_pipeline(passes, catalog, params)
     own = graph.copy()
     moved = check(own)
-    given = None
+    given: list[Trial] = []
+    if checked and feed is not None:
+        several = [feed] if isinstance(feed, Mapping) else feed
+        given = [Trial(_given(own, arrays), must=True) for arrays in several]
     if checked:
-        given = _given(own, feed) if feed is not None else draw(own, seed, shapes)
+        given = plan(own, given, seed, shapes, feeds, extremes)
     state = pipeline.begin(own, stages, catalog, given, budgets, truth)
     if moved:
         state.notes.insert(0, SORTED)
@@ -80,12 +87,12 @@ def over_budget(state: pipeline.Run, budgets: Sequence[Budget]) -> list[str]:
     """
     if not budgets or state.judge is None:
         return []
-    figures = {}
-    for name, after in state.judge.outputs().items():
-        before = state.judge.original.output(name) if state.judge.original is not None else None
-        if before is not None and before.shape == after.shape:
-            figures[name] = _compare(before, after)
-    return broken(budgets, figures)
+    reasons = []
+    several = len(state.judge.seats) > 1
+    for feed, pairs in state.judge.pairs():
+        figures = {name: _compare(before, after) for name, (before, after) in pairs.items()}
+        reasons += [f"{reason} (feed: {feed.text()})" if several else reason for reason in broken(budgets, figures)]
+    return reasons
 
 
 def _given(graph: Graph, feed: Mapping[str, Array]) -> Feed:

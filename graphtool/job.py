@@ -24,8 +24,10 @@ from graphtool.graph.weights import external_place, is_external
 from graphtool.parity.budget import Budget, parse_budget
 from graphtool.parity.feed import Feed, draw
 from graphtool.parity.feed_files import feed_from
+from graphtool.parity.feed_sets import feeds_from
 from graphtool.parity.metrics import compare
 from graphtool.parity.runerror import RunError
+from graphtool.parity.trials import Trial, plan
 from graphtool.pipeline import Run, Step
 from graphtool.reproducer import broken_text, write_reproducer
 from graphtool.rewrite import Catalog, Stage, parse_pipeline
@@ -45,6 +47,8 @@ class Request:
     out: Path | None = None
     seed: int = 0
     feed: tuple[str, ...] = ()
+    feeds: int | None = None
+    extremes: bool = False
     shapes: tuple[str, ...] = ()
     minima: tuple[str, ...] = ()
     maxima: tuple[str, ...] = ()
@@ -133,6 +137,13 @@ def feed_for(graph: Graph, feed: Sequence[str], seed: int, shapes: Sequence[str]
     return draw(graph, seed, shapes_of(shapes))
 
 
+def trials_for(graph: Graph, request: Request) -> list[Trial]:
+    """Return the feeds that a run is judged on: files, drawn ones, extremes."""
+    given = feeds_from(request.feed, graph) if request.feed else []
+    trials = [Trial(feed, must=True) for feed in given]
+    return plan(graph, trials, request.seed, shapes_of(request.shapes), request.feeds, request.extremes)
+
+
 def budgets_of(minima: Sequence[str], maxima: Sequence[str]) -> list[Budget]:
     """Return the budgets of ``--min`` and ``--max``."""
     return [parse_budget(text, "min") for text in minima] + [parse_budget(text, "max") for text in maxima]
@@ -151,10 +162,10 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
     budgets = budgets_of(request.minima, request.maxima) or list(profile.budgets)
     if budgets and not request.checked:
         raise UsageError("a budget cannot be held with --no-check")
-    feed = feed_for(graph, request.feed, request.seed, request.shapes) if request.checked else None
+    trials = trials_for(graph, request) if request.checked else None
     watch("running the original, twice")
     try:
-        state = pipeline.begin(graph, stages, catalog, feed, budgets, request.truth)
+        state = pipeline.begin(graph, stages, catalog, trials, budgets, request.truth)
     except RunError as error:
         raise _cannot_run(error, graph, request) from None
     if moved:

@@ -15,9 +15,10 @@ from graphtool.graph import Graph, Snapshot, check
 from graphtool.parity.budget import Budget
 from graphtool.parity.feed import Feed
 from graphtool.parity.interface import interface_fault
-from graphtool.parity.judge import Judge
 from graphtool.parity.metrics import Figures
+from graphtool.parity.panel import Panel
 from graphtool.parity.runnable import checker_fault, runnable, stand_ins
+from graphtool.parity.trials import Trial
 from graphtool.parity.verdict import Verdict
 from graphtool.rewrite import Catalog, Match, Miss, Outcome, Stage, apply_stage
 from graphtool.rewrite.selection import Place
@@ -71,14 +72,17 @@ class Step:
 
 @dataclass(slots=True)
 class Run:
-    """A pipeline under way, then its result: ``graph`` is the rewritten graph, ``steps`` what each stage did."""
+    """A pipeline under way, then its result: ``graph`` is the rewritten graph, ``steps`` what each stage did.
+
+    ``feed`` is the first of those that ``judge`` judges on.
+    """
 
     graph: Graph
     original: Graph
     stages: Sequence[Stage]
     steps: list[Step] = field(default_factory=list)
     feed: Feed | None = None
-    judge: Judge | None = None
+    judge: Panel | None = None
     notes: list[str] = field(default_factory=list)
     # a graph and the first stage after it, which a reproducer needs: the start of the segment, the latest step
     segment: tuple[Snapshot, int] | None = None
@@ -99,23 +103,25 @@ def begin(
     graph: Graph,
     stages: Sequence[Stage],
     catalog: Catalog,
-    feed: Feed | None,
+    feed: Feed | Sequence[Trial] | None,
     budgets: Sequence[Budget] = (),
     truth: bool = False,
 ) -> Run:
     """Return a run of ``stages`` over ``graph``, which is checked and from now on edited in place.
 
-    With ``feed`` None nothing is judged; with ``truth`` every ``close`` pass is held against double precision. The
-    original is run here, twice. Raises ModelError for an unsound graph, and RunError where the original cannot run and
-    no pass is there to repair it.
+    ``feed`` may be several (see :mod:`graphtool.parity.trials`); with None nothing is judged. With ``truth`` every
+    ``close`` pass is held against double precision. The original is run here, twice on each feed. Raises ModelError for
+    an unsound graph, and RunError where the original cannot run and no pass is there to repair it.
     """
     notes = ["the nodes were not in topological order; they are now"] if check(graph) else []
     original = graph.copy()
-    state = Run(graph, original, stages, feed=feed, notes=notes)
-    if feed is not None:
-        state.judge = Judge(original, feed, catalog.semantics(), budgets, truth)
+    trials = [Trial(feed, must=True)] if isinstance(feed, Feed) else feed
+    state = Run(graph, original, stages, feed=trials[0].feed if trials else None, notes=notes)
+    if trials:
+        state.judge = Panel(original, trials, catalog.semantics(), budgets, truth)
         if state.judge.fault is not None and not any(stage.spec.parity == "repair" for stage in stages):
             raise state.judge.fault
+        state.notes += state.judge.notes
         state.notes += [_lacking(item.op) for item in stand_ins(original, state.judge.meanings)]
     return state
 

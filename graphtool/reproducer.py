@@ -60,11 +60,11 @@ def _start(state: Run, parity: str) -> tuple[Snapshot, int, Mapping[str, Array] 
     assert state.segment is not None and state.latest is not None
     judge = state.judge
     if parity == "lossy":
-        (snapshot, first), reference = (state.original.snapshot(), 0), judge and judge.original
+        (snapshot, first), reference = (state.original.snapshot(), 0), judge.original if judge is not None else None
     elif parity in ("exact", "float16"):
-        (snapshot, first), reference = state.latest, judge and judge.before
+        (snapshot, first), reference = state.latest, judge.before if judge is not None else None
     else:
-        (snapshot, first), reference = state.segment, judge and judge.start
+        (snapshot, first), reference = state.segment, judge.start if judge is not None else None
     if reference is not None:
         return snapshot, first, reference.feed
     return snapshot, first, state.feed.arrays if state.feed is not None else None

@@ -17,12 +17,14 @@ from graphtool.graph import Graph
 RESULT_KEYS = {
     "schema",
     "model", "result", "ok", "fault", "feed", "notes", "steps", "classes", "atc", "atc_fault", "reproduce", "hints",
+    "feeds",
 }  # fmt: skip
 STEP_KEYS = {
     "pass", "text", "parity", "status", "reason", "matches", "misses", "nodes", "seconds", "diff", "verdict",
 }  # fmt: skip
 VERDICT_KEYS = {
     "ok", "rule", "against", "reason", "figures", "since_step_before", "tolerance", "truth", "notes",
+    "feed", "feeds",
 }  # fmt: skip
 FIGURE_KEYS = {
     "max_abs", "mean_abs", "max_rel", "cosine", "argmax_agreement", "miou", "worst_index", "count", "changed",
@@ -60,7 +62,7 @@ def without_seconds(data: Any) -> Any:
 def test_the_main_job(net: Cli) -> None:
     out = net.ok("run", "--passes", "resize_nearest,prune_outputs", "net.onnx")
     lines = out.splitlines()
-    assert lines[0] == "net.onnx: 2 nodes, opset 13; feed drawn with seed 0"
+    assert lines[0] == "net.onnx: 2 nodes, opset 13; 2 feeds: drawn with seed 0; drawn with seed 1"
     assert [line.split()[0] for line in lines[1:4]] == ["pass", "resize_nearest", "prune_outputs"]
     assert "lossy    measured" in out and "exact    equal" in out
     assert "wrote net.graphtool.onnx: 2 -> 2 nodes" in lines
@@ -191,10 +193,10 @@ def test_a_feed_from_files(net: Cli) -> None:
 def test_a_shape_fills_open_dimensions(cli: Cli) -> None:
     cli.save("m.onnx", "g (float[N,3,H,W] x) => (float[N,3,H,W] y) { i = Identity(x) y = Relu(i) }")
     out = cli.ok("run", "m.onnx", "-p", "remove_identity", "--shape", "x:5,3,20,30")
-    assert "feed drawn with seed 0, N=5, H=20, W=30" in out
+    assert "2 feeds: drawn with seed 0, N=5, H=20, W=30; drawn with seed 1, N=5, H=20, W=30" in out
     assert '--input_shape="x:5,3,20,30"' in out
     out = cli.ok("run", "m.onnx", "-p", "remove_identity", "--seed", "7")
-    assert "feed drawn with seed 7, N=2, H=64, W=96" in out
+    assert "2 feeds: drawn with seed 7, N=2, H=64, W=96; drawn with seed 8, N=1, H=96, W=128" in out
     assert "# no ATC command: input 'x': dimension 2 is 'H'; give --shape x:DIMS" in out
 
 

@@ -26,9 +26,18 @@ FeedFiles = Annotated[
     typer.Option(
         "--feed",
         metavar="FILE",
-        help="Inputs from a .npz, .npy, .bin, a folder of them or an ONNX test_data_set; NAME=FILE for one input.",
+        help="Inputs from a .npz, .npy, .bin, a folder of them or an ONNX test_data_set; NAME=FILE for one input. "
+        "Given several times, or a folder of several: each is judged on.",
     ),
 ]
+FeedCount = Annotated[
+    int | None,
+    typer.Option(
+        "--feeds", min=1, max=1000, metavar="N",
+        help="Judge on N drawn feeds. Default: two for a small model, one for any other, none beside --feed.",
+    ),
+]  # fmt: skip
+Extremes = Annotated[bool, typer.Option("--extremes", help="Judge also on zeros, large, negative and bounding values.")]
 Shapes = Annotated[
     list[str] | None, typer.Option("--shape", metavar="NAME:DIMS", help="An input's shape, such as x:1,3,224,224.")
 ]

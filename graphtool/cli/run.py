@@ -12,6 +12,8 @@ import typer
 from graphtool.cli.common import (
     AtcOptions,
     Batches,
+    Extremes,
+    FeedCount,
     FeedFiles,
     Json,
     Model,
@@ -60,6 +62,8 @@ def run(
     atc: AtcOptions = None,
     seed: Seed = 0,
     feed: FeedFiles = None,
+    feeds: FeedCount = None,
+    extremes: Extremes = False,
     min_: Min = None,
     max_: Max = None,
     dry_run: Annotated[
@@ -80,8 +84,8 @@ def run(
 
     request = Request(
         model, passes, tuple(set_ or ()), Target(profile, soc, batch, tuple(atc or ())), output, seed,
-        tuple(feed or ()), tuple(shape or ()), tuple(min_ or ()), tuple(max_ or ()), keep_going, not no_check,
-        require_match, truth,
+        feed=tuple(feed or ()), feeds=feeds, extremes=extremes, shapes=tuple(shape or ()), minima=tuple(min_ or ()),
+        maxima=tuple(max_ or ()), keep_going=keep_going, checked=not no_check, require_match=require_match, truth=truth,
     )  # fmt: skip
     if dry_run:
         _dry_run(request, json, report or ())
@@ -94,6 +98,8 @@ def optimize(
     output: Out = None,
     seed: Seed = 0,
     feed: FeedFiles = None,
+    feeds: FeedCount = None,
+    extremes: Extremes = False,
     shape: Shapes = None,
     min_: Min = None,
     max_: Max = None,
@@ -106,8 +112,8 @@ def optimize(
     from graphtool.job import Request
 
     request = Request(
-        model, "optimize", out=output, seed=seed, feed=tuple(feed or ()), shapes=tuple(shape or ()),
-        minima=tuple(min_ or ()), maxima=tuple(max_ or ()), checked=not no_check, atc=False,
+        model, "optimize", out=output, seed=seed, feed=tuple(feed or ()), feeds=feeds, extremes=extremes,
+        shapes=tuple(shape or ()), minima=tuple(min_ or ()), maxima=tuple(max_ or ()), checked=not no_check, atc=False,
     )  # fmt: skip
     if dry_run:
         _dry_run(request, json, report or ())

@@ -7,6 +7,7 @@ what the operators that read an input demand of it is in ``feed_rules``.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ Shapes = Mapping[str, Sequence[int]]
 
 _MOST_BYTES = 1 << 33
 _BATCH_NAMES = frozenset({"n", "b", "bs", "batch", "batchsize", "-1"})
-_BATCH = 2
+_BATCH = (2, 1)  # by variant: two items show up what mixes them, one what only works for several
 _WORDS = ("ascend", "bell", "cone", "delta", "edge", "feed", "graph", "node")
 
 
@@ -46,10 +47,9 @@ class Feed:
 
     def text(self) -> str:
         """Return the recipe in a few words, fit for a terminal: ``drawn with seed 0, N=2``."""
-        if "seed" not in self.recipe:
-            return show(self.recipe.get("source", "given"))
-        dims = [f"{show(name)}={size}" for name, size in self.recipe.get("dims", {}).items()]
-        return ", ".join([f"drawn with seed {self.recipe['seed']}", *dims])
+        source = show(self.recipe.get("source", "given"))
+        seed = f"{source} with seed {self.recipe['seed']}" if source == "drawn" and "seed" in self.recipe else source
+        return ", ".join([seed, *(f"{show(name)}={size}" for name, size in self.recipe.get("dims", {}).items())])
 
 
 def draw(
@@ -57,18 +57,20 @@ def draw(
     seed: int = 0,
     shapes: Shapes | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
+    variant: int = 0,
 ) -> Feed:
     """Return a valid feed for ``graph``.
 
-    ``shapes`` gives inputs a shape, ``ranges`` a lowest and a highest value (both included). Raises FeedError for an
-    input that cannot be drawn (a sequence, an unknown type or rank) or a shape that the model does not allow.
+    ``shapes`` gives inputs a shape, ``ranges`` a lowest and a highest value (both included). ``variant`` 1 gives every
+    dimension that is left open another size. Raises FeedError for an input that cannot be drawn (a sequence, an
+    unknown type or rank) or a shape that the model does not allow.
     """
     shapes, ranges = shapes or {}, ranges or {}
     for value in graph.inputs:
         if value.kind != "tensor" or value.dtype == 0:
             what = "of unknown type" if value.kind == "tensor" else f"of kind {value.kind}"
             raise FeedError(f"input {quoted(value.name)} is {what}; only tensors can be drawn or read from a file")
-    dims = sizes_for(graph, shapes)
+    dims = sizes_for(graph, shapes, variant)
     sizes = {value.name: _shape(value, shapes, dims) for value in graph.inputs}
     known = Known(graph, dims, sizes)
     arrays = {}
@@ -94,14 +96,14 @@ def draw(
 # -- shapes
 
 
-def sizes_for(graph: Graph, shapes: Shapes) -> dict[str, int]:
+def sizes_for(graph: Graph, shapes: Shapes, variant: int = 0) -> dict[str, int]:
     """Return the size of every open dimension, by its symbol or as ``INPUT:AXIS``.
 
     In this order: what ``shapes`` says; a first dimension that is unnamed or named like a batch: 2; an unnamed one
     that a Conv, MatMul or Gemm demands: that; height and width of float images (rank 4 and 5): 64, 96, 128 ... (nets
     that halve and double need multiples of 32); any other: the next of 3, 5, 7, 11 ... A symbol has one size
     everywhere; ``a + b`` and ``2*a`` are computed from theirs. Distinct sizes show up axes that are confused.
-    Raises FeedError.
+    ``variant`` 1 takes a batch of 1, and begins with 96 and with 5 in those rows. Raises FeedError.
     """
     inputs = {value.name: value for value in graph.inputs}
     for name in shapes:
@@ -110,7 +112,7 @@ def sizes_for(graph: Graph, shapes: Shapes) -> dict[str, int]:
     dims: dict[str, int] = {}
     for name, shape in shapes.items():
         _bind(inputs[name], shape, dims)
-    primes, images = _primes(), iter(range(64, 1 << 20, 32))
+    primes, images = itertools.islice(_primes(), variant, None), iter(range(64 + 32 * variant, 1 << 20, 32))
     unnamed: dict[tuple[int, bool], int] = {}
     later = []
     for value in inputs.values():
@@ -122,7 +124,7 @@ def sizes_for(graph: Graph, shapes: Shapes) -> dict[str, int]:
             if isinstance(dim, int) or symbol in dims or value.name in shapes:
                 continue
             if axis == 0 and (dim is None or _plain(dim) in _BATCH_NAMES):
-                dims[symbol] = _BATCH
+                dims[symbol] = _BATCH[variant]
             elif axis in demanded:
                 dims[symbol] = demanded[axis]
             elif isinstance(dim, str) and _terms(dim):

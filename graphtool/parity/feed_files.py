@@ -40,15 +40,27 @@ def feed_from(given: str | Path | Sequence[str | Path], graph: Graph) -> Feed:
     the graph's inputs (ONNX's test_data_set_N), or files named after the inputs. Raises FeedError.
     """
     items = [given] if isinstance(given, str | Path) else list(given)
-    inputs = _accepted(graph)
     arrays: dict[str, Array] = {}
+    where = []
     for item in items:
-        name, path = _split(str(item), inputs)
-        for found, array in _read(name, path, graph, inputs).items():
+        path, read = read_item(item, graph)
+        where.append(path.name or str(path))
+        for found, array in read.items():
             if found in arrays:
                 raise FeedError(f"{_at(path)}: input {quoted(found)} is given twice")
             arrays[found] = array
-    where = ", ".join(path.name or str(path) for path in (_split(str(item), inputs)[1] for item in items))
+    return whole(arrays, graph, ", ".join(where))
+
+
+def read_item(item: str | Path, graph: Graph) -> tuple[Path, dict[str, Array]]:
+    """Return the path of ``PATH`` or ``INPUT=PATH``, and what lies there by input name; raises FeedError."""
+    inputs = _accepted(graph)
+    name, path = _split(str(item), inputs)
+    return path, _read(name, path, graph, inputs)
+
+
+def whole(arrays: dict[str, Array], graph: Graph, where: str) -> Feed:
+    """Return arrays from ``where`` as a feed; raises FeedError where an input has none."""
     _check_complete(arrays, graph, where)
     return Feed(arrays, {"source": where})
 

@@ -21,13 +21,25 @@ class IncomparableError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """What was said on one of several feeds."""
+
+    feed: str
+    ok: bool
+    rule: str
+    reason: str
+    figures: Mapping[str, Figures]
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What the judge says of one step.
 
     ``rule`` is what decided: ``equal``, ``cast`` (equal after the declared cast), ``noise`` or ``truth`` (the two
     rules of ``close``), ``measured`` (lossy), ``runs`` (repair of a graph that did not run). ``figures`` compare each
     output with the same output of ``against``; ``step`` are those of a lossy pass against the step before it.
-    ``tolerance`` is, by output, what the noise rule allowed. ``notes`` are lines a reader should see.
+    ``tolerance`` is, by output, what the noise rule allowed. ``notes`` are lines a reader should see. Where several
+    feeds were judged on, all this is of the worst one, ``feed``, and ``feeds`` has the verdict on each.
     """
 
     ok: bool
@@ -39,6 +51,8 @@ class Verdict:
     tolerance: Mapping[str, float] = field(default_factory=dict)
     truths: tuple[MatchTruth, ...] = ()
     notes: tuple[str, ...] = ()
+    feed: str = ""
+    feeds: tuple[Heard, ...] = ()
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from graphtool.golden import Checked
 from graphtool.graph import Graph
 from graphtool.job import Result
 from graphtool.parity.metrics import Figures
+from graphtool.parity.panel import Panel
 from graphtool.parity.verdict import Verdict
 from graphtool.pipeline import Step
 from graphtool.reproducer import broken_text
@@ -84,7 +85,7 @@ def print_result(result: Result) -> None:
     """Print a whole run: steps, changes, result, ATC lines."""
     run = result.run
     before, after = run.original, run.graph
-    feed = f"feed {run.feed.text()}" if run.feed else "not checked (--no-check)"
+    feed = _feeds_text(run.judge) if run.judge is not None else "not checked (--no-check)"
     line(f"{show(result.request.model)}: {len(before.nodes)} nodes, opset {before.opset()}; {feed}", "bold")
     for note in run.notes:
         line(f"note: {note}", "yellow")
@@ -95,7 +96,7 @@ def print_result(result: Result) -> None:
         for name, (was, now, total) in result.classes().items():
             line(f"classes in output {show(name)}: {was} of {total} before, {now} after")
     if run.feed is not None and "seed" in run.feed.recipe and any(s.verdict and s.verdict.figures for s in run.steps):
-        line("figures are those of this feed, drawn at random: they measure change, not accuracy", "dim")
+        line("figures are those of feeds drawn at random: they measure change, not accuracy", "dim")
     if result.reproduce:
         line(f"reproduce: {result.reproduce}")
     if result.path is not None:
@@ -105,6 +106,11 @@ def print_result(result: Result) -> None:
     print_commands(result.commands, result.atc_fault)
     for hint in result.hints:
         line(hint, "cyan")
+
+
+def _feeds_text(panel: Panel) -> str:
+    names = [seat.name for seat in panel.seats]
+    return f"feed {names[0]}" if len(names) == 1 else f"{len(names)} feeds: {'; '.join(names)}"
 
 
 def steps_table(steps: Sequence[Step]) -> Table:
@@ -147,7 +153,8 @@ def _print_step(step: Step) -> None:
 
 def _print_verdict(verdict: Verdict) -> None:
     if verdict.figures:
-        line(f"  compared with {show(verdict.against)}:")
+        where = f", on the worst of {len(verdict.feeds)} feeds, {verdict.feed}" if verdict.feeds else ""
+        line(f"  compared with {show(verdict.against)}{where}:")
     for name, found in verdict.figures.items():
         allowed = f" (allowed {verdict.tolerance[name]:.3g})" if name in verdict.tolerance else ""
         line(f"    {show(name)}: {figure_text(found)}{allowed}")

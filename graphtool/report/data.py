@@ -78,6 +78,17 @@ def verdict_data(verdict: Verdict) -> dict[str, Any]:
             {"match": t.where, "before": t.before, "after": t.after, "allowed": t.allowed} for t in verdict.truths
         ],
         "notes": list(verdict.notes),
+        "feed": verdict.feed,
+        "feeds": [
+            {
+                "feed": heard.feed,
+                "ok": heard.ok,
+                "rule": heard.rule,
+                "reason": heard.reason,
+                "figures": {name: figures_data(found) for name, found in heard.figures.items()},
+            }
+            for heard in verdict.feeds
+        ],
     }
 
 
@@ -112,6 +123,7 @@ def result_data(result: Result) -> dict[str, Any]:
         "ok": not result.fault,
         "fault": result.fault,
         "feed": run.feed.recipe if run.feed else None,
+        "feeds": [seat.feed.recipe for seat in run.judge.seats] if run.judge is not None else [],
         "notes": run.notes,
         "steps": [step_data(step) for step in run.steps],
         "classes": {

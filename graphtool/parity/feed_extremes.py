@@ -1,0 +1,126 @@
+"""Extreme feeds, made from a feed that runs: zeros, large, negative, integers at their bounds.
+
+Only values that may be any are changed. What an operator demands (indices inside their table, masks, divisors, sizes)
+stays inside its bounds or as it was, and so do integers that may be sizes (rank 0 and 1) and, where the graph divides
+integers, all of them: a division by zero ends the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from graphtool.graph import Graph, Value
+from graphtool.graph.bodies import walk
+from graphtool.graph.opset import numpy_dtype
+from graphtool.parity.feed import Feed
+from graphtool.parity.feed_reads import Known
+from graphtool.parity.feed_rules import Bounds, use_of
+from graphtool.parity.metrics import equal
+
+Array = NDArray[Any]
+
+LARGE = 1000.0  # times a number near a standard normal; less where the type ends before
+
+
+def extremes(graph: Graph, feed: Feed) -> list[Feed]:
+    """Return the feeds ``zeros``, ``large``, ``negative`` and ``bounds`` of the shapes of ``feed``.
+
+    One that would be the feed itself is left out. Whether the graph runs on them is for the caller to find out.
+    """
+    known = Known(graph, feed.recipe.get("dims", {}), {name: array.shape for name, array in feed.arrays.items()})
+    divides = _divides_integers(graph)
+    uses = {v.name: use_of(known, v, feed.arrays[v.name].shape) for v in graph.inputs if v.name in feed.arrays}
+    found = []
+    for kind, change in _KINDS.items():
+        arrays = dict(feed.arrays)
+        for value in graph.inputs:
+            use = uses.get(value.name)
+            if value.name in uses and not isinstance(use, np.ndarray):
+                arrays[value.name] = change(value, feed.arrays[value.name], use, divides)
+        if any(not equal(array, feed.arrays[name]) for name, array in arrays.items()):
+            found.append(Feed(arrays, {**feed.recipe, "source": kind}))
+    return found
+
+
+def _divides_integers(graph: Graph) -> bool:
+    """Whether a node divides integers, or may: in a body types are not known."""
+    return any(node.op_type in ("Div", "Mod") and not _is_float_tensor(graph, node.input[0]) for node in _nodes(graph))
+
+
+def _nodes(graph: Graph) -> list[Any]:
+    functions = [node for function in graph.proto.functions for node in walk(function)]
+    return [*walk(graph.proto.graph), *functions]
+
+
+def _is_float_tensor(graph: Graph, name: str) -> bool:
+    value = graph.value(name)
+    return value is not None and value.dtype != 0 and _is_float(numpy_dtype(value.dtype))
+
+
+def _is_float(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "fc" or "float" in dtype.name
+
+
+def _may_be_size(array: Array, use: Bounds | None) -> bool:
+    return use is None and array.ndim < 2 and array.dtype.itemsize > 1 and array.dtype.kind in "iu"
+
+
+def _kept(array: Array, use: Bounds | None, divides: bool) -> bool:
+    """Whether an input stays as it is, whatever the extreme."""
+    whole = not _is_float(array.dtype) and array.dtype.kind not in "bOUS"
+    return whole and (divides or _may_be_size(array, use))
+
+
+def _zeros(value: Value, array: Array, use: Bounds | None, divides: bool) -> Array:
+    if _kept(array, use, divides) or (use is not None and use.kind in ("mask", "positive")):
+        return array
+    if value.dtype == TensorProto.STRING:
+        return np.full(array.shape, "", object)
+    return np.full(array.shape, use.low if use is not None else 0).astype(array.dtype)
+
+
+def _large(value: Value, array: Array, use: Bounds | None, divides: bool) -> Array:
+    if not _is_float(array.dtype) or (use is not None and use.kind != "positive"):
+        return array
+    if array.dtype.kind == "c":
+        return np.asarray(array * array.dtype.type(LARGE))
+    finfo: Any = ml_dtypes.finfo  # knows numpy's own types too
+    size = np.abs(array.astype(np.float64)) * min(LARGE, float(finfo(array.dtype).max) / 8)
+    signs = np.where(np.arange(array.size) % 2, -1.0, 1.0).reshape(array.shape)  # both, however few numbers there are
+    return (size if use is not None else size * signs).astype(array.dtype)
+
+
+def _negative(value: Value, array: Array, use: Bounds | None, divides: bool) -> Array:
+    if use is not None or _kept(array, use, divides) or array.dtype.kind in "buOUSc" or "uint" in array.dtype.name:
+        return array
+    if _is_float(array.dtype):
+        return (-np.abs(array.astype(np.float64))).astype(array.dtype)
+    wide = array.astype(np.int64)
+    return np.where(wide >= 0, -1 - wide, wide).astype(array.dtype)  # -1 - n never overflows
+
+
+def _bounds(value: Value, array: Array, use: Bounds | None, divides: bool) -> Array:
+    if _kept(array, use, divides) or _is_float(array.dtype) or array.dtype.kind in "OUS":
+        return array
+    if array.dtype.kind == "b":
+        return np.ones(array.shape, np.bool_)
+    if use is not None and use.kind == "mask":
+        return array
+    iinfo: Any = ml_dtypes.iinfo
+    limits = (int(iinfo(array.dtype).min), int(iinfo(array.dtype).max)) if use is None else (use.low, use.high - 1)
+    made = np.array(limits, np.uint64 if array.dtype == np.uint64 else np.int64).astype(array.dtype)
+    return made[np.arange(array.size) % 2].reshape(array.shape)
+
+
+_KINDS: dict[str, Callable[[Value, Array, Bounds | None, bool], Array]] = {
+    "zeros": _zeros,
+    "large": _large,
+    "negative": _negative,
+    "bounds": _bounds,
+}

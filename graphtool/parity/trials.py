@@ -1,0 +1,82 @@
+"""Which feeds a run is judged on: given ones, drawn ones, extremes. What is left out is for the panel to say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from graphtool.errors import FeedError, UsageError
+from graphtool.graph import Graph
+from graphtool.graph.weights import payload_bytes
+from graphtool.parity.feed import Feed, Shapes, draw
+from graphtool.parity.feed_extremes import extremes
+
+# a model within all of these is small: judging it on a second feed costs a person nothing
+SMALL_WEIGHTS = 1 << 25  # bytes
+SMALL_INPUTS = 1 << 20  # elements
+SMALL_NODES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A feed to judge on.
+
+    ``must``: that the original does not run on it is an error. One that need not run is replaced by ``instead`` where
+    there is one, else dropped, and either is said.
+    """
+
+    feed: Feed
+    must: bool = False
+    instead: Feed | None = None
+
+
+def is_small(graph: Graph, feed: Feed) -> bool:
+    """Whether a model with these inputs is judged on two drawn feeds unless a number is asked for."""
+    elements = sum(array.size for array in feed.arrays.values())
+    weights = sum(payload_bytes(tensor) or 0 for tensor in graph.initializers.values())
+    return len(graph.nodes) <= SMALL_NODES and elements <= SMALL_INPUTS and weights <= SMALL_WEIGHTS
+
+
+def plan(
+    graph: Graph,
+    given: Sequence[Trial] = (),
+    seed: int = 0,
+    shapes: Shapes | None = None,
+    count: int | None = None,
+    with_extremes: bool = False,
+) -> list[Trial]:
+    """Return the feeds that a run is judged on, the first one first.
+
+    Where feeds are ``given``, others are drawn only if ``count`` asks for them. Drawn ones
+    have the seeds ``seed``, ``seed + 1`` ...; every second one has another size for each dimension that the model
+    leaves open. By default two are drawn for a small model, one for any other. ``with_extremes`` adds those of
+    :mod:`feed_extremes`. Raises FeedError, and UsageError for a ``count`` below 1.
+    """
+    if count is not None and count < 1:
+        raise UsageError(f"a run is judged on at least one feed, not {count}")
+    found = list(given)
+    if not given or count is not None:
+        first = draw(graph, seed, shapes)
+        found.append(Trial(first, must=True))
+        wanted = count if count is not None else 2 if is_small(graph, first) else 1
+        found += [_drawn(graph, seed + number, shapes, number % 2) for number in range(1, wanted)]
+    if with_extremes:
+        found += [Trial(feed) for feed in extremes(graph, found[0].feed)]
+    return found
+
+
+def _drawn(graph: Graph, seed: int, shapes: Shapes | None, variant: int) -> Trial:
+    usual = draw(graph, seed, shapes)
+    if variant == 0:
+        return Trial(usual)
+    try:
+        other = draw(graph, seed, shapes, variant=variant)
+    except FeedError:  # sizes that some operator's input does not allow
+        return Trial(usual)
+    if _sizes(other) == _sizes(usual):
+        return Trial(usual)
+    return Trial(other, instead=usual)
+
+
+def _sizes(feed: Feed) -> list[tuple[int, ...]]:
+    return [array.shape for array in feed.arrays.values()]
