@@ -13,8 +13,8 @@ from graphtool.errors import GraphtoolError
 from graphtool.graph import Graph
 from graphtool.parity.budget import Budget, broken
 from graphtool.parity.feed import Feed
-from graphtool.parity.judge import Judge
 from graphtool.parity.metrics import Figures, compare
+from graphtool.parity.panel import Panel
 from graphtool.pipeline import Run, Step
 from graphtool.rewrite import Catalog, Stage
 from graphtool.rewrite.selection import Place, Selection
@@ -163,7 +163,7 @@ def _key(place: Place) -> tuple[str, str]:
     return place.spec, place.where
 
 
-def whole_figures(judge: Judge | None) -> dict[str, Figures]:
+def whole_figures(judge: Panel | None) -> dict[str, Figures]:
     """Compare each output of the latest step with the original's, where they have one shape."""
     found: dict[str, Figures] = {}
     if judge is None or judge.original is None or judge.before is None:

@@ -116,6 +116,12 @@ class Panel:
         """Return the leading feed as the latest step takes it."""
         return self.lead.feed
 
+    def fork(self) -> Panel:
+        """Return a panel in the same state that can follow another pipeline from here; what is known is shared."""
+        own = copy.copy(self)
+        own.seats = [Seat(seat.feed, seat.judge.fork(), seat.must) for seat in self.seats]
+        return own
+
     def outputs(self) -> dict[str, Array]:
         """Return the outputs of the latest step on the leading feed; raises FeedError where nothing could be run."""
         return self.lead.outputs()
@@ -135,7 +141,7 @@ class Panel:
 
         A feed that was drawn for another size is dropped where a pass fixes the sizes of inputs on purpose.
         """
-        kept = [copy.copy(seat.judge) for seat in self.seats]
+        kept = [seat.judge.fork() for seat in self.seats]
         verdicts = [seat.judge.judge(spec, outcome, snapshots, after) for seat in self.seats]
         notes = []
         if spec.interface & KINDS and verdicts[0].ok:

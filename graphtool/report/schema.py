@@ -86,6 +86,8 @@ FIGURES = _shared("figures", noted("How an output moved; see graphtool/parity/me
 VERDICT = _shared("verdict", noted("What the judge says; by output name.", table(
     ok=FLAG, rule=TEXT, against=TEXT, reason=TEXT, figures=by_name(FIGURES), since_step_before=by_name(FIGURES),
     tolerance=by_name(NUMBER), truth=many(table(match=TEXT, before=NUMBER, after=NUMBER, allowed=NUMBER)), notes=WORDS,
+    feed=optional(noted("The feed on which all this is, the worst of several.", TEXT)),
+    feeds=optional(many(table(feed=TEXT, ok=FLAG, rule=TEXT, reason=TEXT, figures=by_name(FIGURES)))),
 )))  # fmt: skip
 STEP = _shared("step", table(
     pass_=TEXT, text=TEXT, parity=TEXT, status={"enum": ["applied", "unmatched", "broken", "unchecked"]}, reason=TEXT,
@@ -117,6 +119,7 @@ RECORD = table(
 KINDS: Mapping[str, Mapping[str, Schema]] = {
     "run": {
         "model": TEXT, "result": nullable(TEXT), "ok": FLAG, "fault": TEXT, "feed": nullable(by_name(ANY)),
+        "feeds": optional(many(by_name(ANY))),
         "notes": WORDS, "steps": many(STEP), "classes": by_name(CLASSES), "atc": many(COMMAND), "atc_fault": TEXT,
         "reproduce": TEXT, "hints": WORDS,
     },
