@@ -14,7 +14,7 @@ help:
 	@echo "make demo     set up, build ICNet (1x3x1024x2048) and run the main job on it"
 	@echo "make test     set up; lint, types, tests"
 	@echo "make format   format the code"
-	@echo "make docs     write docs/passes and the schemas anew, after a change of a pass file or of what --json prints"
+	@echo "make docs     write docs/passes and the schemas anew, after a change of a pass file, ATC's options or --json"
 	@echo "make fuzz     read and apply FUZZ=$(FUZZ) mutated pass files in children with limits"
 	@echo "make soak     SOAK=$(SOAK) random subsets and orders of the passes on random graphs, and all pairs on some"
 	@echo "make golden   record golden/ anew, after a change that was meant"
@@ -48,6 +48,7 @@ docs: $(VENV)/.ready
 	$(BIN)/graphtool passes docs
 	$(BIN)/graphtool passes schema -o docs/pass.schema.json
 	$(BIN)/graphtool report schema -o docs/report.schema.json
+	$(BIN)/graphtool atc docs
 
 fuzz: $(VENV)/.ready
 	$(BIN)/python tests/fuzzing.py --jobs $(JOBS) $(FUZZ)

@@ -511,7 +511,7 @@ def test_every_option_says_where_it_is_from() -> None:
     for name, option in OPTIONS.items():
         assert option.name == name
         assert option.help
-        assert option.source.startswith(("GE", "MZ", "DOC")), name
+        assert option.source.startswith(("GE", "MZ", "DOC", "MSIT")), name
         assert any(mark in option.source for mark in ("20", "RC", "v1", "v2")), name
         assert not option.values or option.default is None or option.default in option.values, name
 

@@ -25,7 +25,7 @@ NO_INDEX = re.compile(
     r"NewConnectionError|ConnectTimeout|Name or service not known|Temporary failure in name|ProxyError"
 )
 PASSES = sorted(path.stem for path in (ROOT / "passes").glob("*.toml"))
-PROFILES = sorted(path.stem for path in (ROOT / "atc_profiles").glob("*.toml"))
+PROFILES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "atc_profiles").rglob("*.toml"))
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_the_wheel_holds_what_it_must_and_nothing_else(wheel: Path) -> None:
         assert "graphtool = graphtool.cli.main:main" in archive.read(entry).decode()
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "graphtool").rglob("*.py")}
     data = {f"graphtool/_data/passes/{name}.toml" for name in PASSES}
-    data |= {f"graphtool/_data/atc_profiles/{name}.toml" for name in PROFILES}
+    data |= {f"graphtool/_data/{name}" for name in PROFILES}
     assert len(PASSES) >= 18 and len(PROFILES) >= 2 and len(modules) >= 100
     assert names == modules | data | {"graphtool/py.typed"}
     assert meta == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}

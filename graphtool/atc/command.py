@@ -160,6 +160,7 @@ def _wishes(profile: Profile, overrides: Mapping[str, str]) -> _Wishes:
     except SpellingError as why:
         raise ProfileError(f"--atc: {why}") from None
     options = {name: value for name, value in {"framework": "5", **profile.options, **own}.items() if value}
+    options = atc.completed(options)
     wishes = _Wishes(profile, options, own)
     if (clash := atc.conflict(options)) is not None:
         raise ProfileError(f"{wishes.where(clash[0])}: {clash[1]}")

@@ -17,7 +17,7 @@ BATCH = "{batch}"
 NodeOutput = tuple[str, int]
 """A node's name and the number of one of its outputs."""
 
-OUTPUT_TYPES = ("FP32", "FP16", "UINT8")  # GE v2.0.0; later releases add INT8 and 8-bit floats
+OUTPUT_TYPES = ("FP32", "FP16", "UINT8", "INT8")  # GE v2.0.0, 2023-03; INT8 in later manuals (DOC 6.2.RC2)
 
 
 class SpellingError(ValueError):

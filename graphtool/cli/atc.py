@@ -1,4 +1,4 @@
-"""``graphtool atc``: emit."""
+"""``graphtool atc``: emit, explain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from graphtool.cli.common import AtcOptions, Batches, Json, Model, Profile, Shapes, Soc, dump
+from graphtool.cli.common import AtcOptions, Batches, Cann, Json, Model, Profile, Shapes, Soc, dump
 
 app = typer.Typer(help="ATC command lines; graphtool never runs atc.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -50,3 +50,56 @@ def emit(
     print_commands(commands)
     if output is not None:
         line(f"wrote {output}")
+
+
+@app.command("explain", short_help="Explain atc commands that exist, and say what ATC refuses.")
+def explain(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A script, a readme or a line; '-' is stdin.", show_default=False)
+    ],
+    cann: Cann = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="MODEL", help="Also hold names and sizes against this model.")
+    ] = None,
+    to_profile: Annotated[
+        Path | None, typer.Option("--to-profile", metavar="FILE", help="Write a profile that says the same.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Explain every atc command in a file: each option, each violation with ATC's code, and the fix."""
+    from graphtool.atc.existing import read_text, run_explain, write_profile
+    from graphtool.report.atc import explained_data, print_explained
+    from graphtool.report.console import line
+
+    found = run_explain(read_text(file), file, cann, model)
+    if to_profile is not None:
+        write_profile(to_profile, found)
+    wrong = any(one.wrong for one in found)
+    if json:
+        commands = [explained_data(one) for one in found]
+        dump("atc-explain", {"file": file, "ok": not wrong, "cann": cann, "commands": commands})
+    else:
+        print_explained(found)
+        if to_profile is not None:
+            line(f"wrote {to_profile}")
+    raise typer.Exit(1 if wrong else 0)
+
+
+@app.command("docs", short_help="Write the page of ATC's options.")
+def docs(
+    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where the page goes.")] = Path("docs/atc_options.md"),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where the page differs.")] = False,
+) -> None:
+    """Write the page of ATC's options, their relations and CANN's releases, from the tables."""
+    from graphtool.errors import show
+    from graphtool.graph.save import write_text
+    from graphtool.report.atc_options import page
+    from graphtool.report.console import line
+
+    text = page()
+    same = file.is_file() and file.read_text(encoding="utf-8", errors="replace") == text
+    if check:
+        line(f"{show(file)}: {'is right' if same else 'differs; graphtool atc docs'}", "" if same else "red")
+        raise typer.Exit(0 if same else 1)
+    write_text(file, text)
+    line(f"{show(file)}: written" if not same else f"{show(file)}: was right")

@@ -43,6 +43,7 @@ Shapes = Annotated[
 ]
 Profile = Annotated[str | None, typer.Option(metavar="NAME", help="A profile, such as icnet_ascend310, or its .toml.")]
 Soc = Annotated[str | None, typer.Option(metavar="NAME", help="The device for ATC, in place of a profile.")]
+Cann = Annotated[str | None, typer.Option(metavar="VERSION", help="The CANN release to judge by, such as 5.0.2.")]
 Batches = Annotated[str | None, typer.Option("--batch", metavar="N,N", help="Batches for ATC, such as 1,4,8,16.")]
 AtcOptions = Annotated[
     list[str] | None, typer.Option("--atc", metavar="OPTION=VALUE", help="An ATC option; an empty value drops it.")

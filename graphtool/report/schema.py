@@ -116,6 +116,12 @@ RECORD = table(
     outputs=optional(COUNT), feed=optional(TEXT), pipeline=optional(nullable(TEXT)), versions=optional(by_name(TEXT)),
 )  # fmt: skip
 
+FINDING = _shared("atc-finding", noted("What ATC would say; code is ATC's own, or empty.", table(
+    option=TEXT, level={"enum": ["error", "warning", "note"]}, code=TEXT, reason=TEXT, fix=TEXT, source=TEXT,
+)))  # fmt: skip
+GIVEN = table(name=TEXT, value=TEXT, known=FLAG, help=TEXT, source=TEXT)
+EXPLAINED = table(line=COUNT, text=TEXT, ok=FLAG, options=many(GIVEN), findings=many(FINDING))
+
 KINDS: Mapping[str, Mapping[str, Schema]] = {
     "run": {
         "model": TEXT, "result": nullable(TEXT), "ok": FLAG, "fault": TEXT, "feed": nullable(by_name(ANY)),
@@ -139,6 +145,7 @@ KINDS: Mapping[str, Mapping[str, Schema]] = {
         "model": TEXT, "stages": many(table(pass_=TEXT, text=TEXT, unmet=nullable(TEXT), passes=many(LOOK))),
     },
     "atc-emit": {"commands": many(COMMAND)},
+    "atc-explain": {"file": TEXT, "ok": FLAG, "cann": nullable(TEXT), "commands": many(EXPLAINED)},
 }  # fmt: skip
 
 

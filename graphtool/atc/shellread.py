@@ -1,0 +1,252 @@
+"""Read atc commands out of a shell script, a readme or a single line: words as the shell would see them.
+
+Reading is lenient where people are: CRLF, continuations without a backslash, fences and prompts of readmes, commands in
+strings of other languages. Variables are kept as they are written. What the shell itself would trip over is a fault.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+_LIMIT = 100_000  # characters of one word
+_AHEAD = 2_000  # characters looked at at once, so that a long line costs no more than its length
+
+# `atc` where a command can start, followed by an option, a variable or the end of the line
+_START = re.compile(
+    r"(?P<lead>^|[;&|(`\"']|\$\(|(?<![\w-])(?:if|while|until|!|do|then|else|time|sudo|nohup|exec|command|eval|\w+=\S*)\s|(?<=[$#>])\s"
+    r"|^\s*(?:\d+[.)]|[-*>])\s)\s*"
+    r"(?P<path>[\w./${}~-]*/)?atc(?:\.bin)?(?=\s+(?:-|\\?$|[$\"'{<])|\s*\\$|\s*$)"
+)
+_FOLLOWS = re.compile(r"--?[A-Za-z][\w-]*(?:[=\s]|$)")
+# One piece although there are blanks or separators in it: variables, and the placeholders of readmes
+_PIECE = re.compile(r"\$\{[^}]*\}|\$\([^)]*\)|\{[A-Za-z_][\w ]*\}|<[A-Za-z_][\w .-]*>")
+_CURLY = "“”‘’"
+_FENCE = re.compile(r"\s*(```|~~~|</?(pre|code)\b)")
+
+
+@dataclass(slots=True)
+class Word:
+    """One word of a command, without its quotes, and whether some of it was quoted."""
+
+    text: str
+    quoted: bool = False
+
+
+@dataclass(slots=True)
+class Read:
+    """One atc command as it was found: where, its words after ``atc``, and what the shell would make a fault of."""
+
+    line: int
+    words: list[Word]
+    text: str
+    faults: list[tuple[str, str]] = field(default_factory=list)  # reason, fix
+
+
+def commands(text: str) -> list[Read]:
+    """Return every atc command of a text, in order; comments are not commands."""
+    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").replace("\u00a0", " ").split("\n")
+    found: list[Read] = []
+    at = 0
+    while at < len(lines):
+        start = _start(lines[at])
+        if start is None:
+            at += 1
+            continue
+        read, used = _command(lines, at, *start)
+        if read is not None:
+            found.append(read)
+        at += max(used, 1)
+    return [part for read in found for part in _glued(read)]
+
+
+def _start(line: str) -> tuple[int, str] | None:
+    """Return where the words after ``atc`` begin in a line, and the quote that the command stands in; None without."""
+    if line.lstrip().startswith("#"):
+        return None
+    match = _START.search(line)
+    if match is None:
+        return None
+    lead = match["lead"].strip()
+    return match.end(), lead if lead in ("'", '"', "`") else ""
+
+
+def _command(lines: list[str], at: int, column: int, quote: str) -> tuple[Read | None, int]:
+    """Read the command that starts after ``column`` of line ``at``; return it and how many lines it took."""
+    scanner = _Scanner(lines, at, column, quote)
+    scanner.run()
+    if not scanner.words and not quote:
+        return None, 1
+    read = Read(at + 1, scanner.words, scanner.source(), scanner.faults)
+    return (read if read.words else None), scanner.row - at + 1
+
+
+class _Scanner:
+    """Takes words off lines until the command ends."""
+
+    def __init__(self, lines: list[str], row: int, column: int, quote: str) -> None:
+        self.lines = lines
+        self.first = row
+        self.row = row
+        self.column = column
+        self.outer = quote
+        self.words: list[Word] = []
+        self.faults: list[tuple[str, str]] = []
+        self.end = column
+        self._skip_next = False
+
+    def source(self) -> str:
+        """Return the text that was read, on one line."""
+        parts = [line.strip().removesuffix("\\").strip() for line in self.lines[self.first : self.row]]
+        parts.append(self.lines[self.row][: self.end].strip() if self.row < len(self.lines) else "")
+        return " ".join(filter(None, parts))
+
+    def run(self) -> None:
+        """Read words up to the end of the command."""
+        while True:
+            line = self.lines[self.row]
+            while self.column < len(line) and line[self.column] in " \t\u3000":
+                self.column += 1
+            rest = line[self.column : self.column + _AHEAD]
+            if not rest or rest.strip() == "\\":
+                if not self._next_line(backslash=bool(rest.strip())):
+                    break
+                continue
+            if rest[0] == "#" or (rest[0] in ";&|)" or (rest[0] == "`")) or self._closes(rest):
+                if rest.startswith("&>") or rest.startswith(">&"):
+                    self._redirect(rest)
+                    continue
+                break
+            if re.match(r"\d?>>?|<", rest) and not re.match(r"<[A-Za-z_][\w .-]*>", rest):
+                self._redirect(rest)
+                continue
+            if not self._word(line):
+                break
+        self.end = self.column
+
+    def _closes(self, rest: str) -> bool:
+        return bool(self.outer) and rest[0] == self.outer and not re.match(r"[\"']--?[A-Za-z]", rest)
+
+    def _redirect(self, rest: str) -> None:
+        match = re.match(r"(?:\d?>>?|&>>?|>&|<)&?\s*[^\s;|&]*", rest)
+        self.column += match.end() if match else len(rest)
+
+    def _next_line(self, backslash: bool) -> bool:
+        """Go on with the next line where the command does: after a backslash, or where an option starts it."""
+        if self.row + 1 >= len(self.lines):
+            self.column = len(self.lines[self.row])
+            return False
+        after = self.lines[self.row + 1]
+        plain = _FENCE.match(after) or not after.strip()
+        goes_on = bool(_FOLLOWS.match(after.strip().lstrip("\"'"))) and _start(after) is None
+        if plain or not (goes_on or (backslash and _start(after) is None and not after.lstrip().startswith("#"))):
+            self.column = len(self.lines[self.row])
+            return False
+        if not backslash:
+            self._once("a line ends without a backslash: the shell ends the command there", "end the line with ' \\'")
+        elif self.lines[self.row].rstrip() != self.lines[self.row]:
+            self._once("blanks after a backslash: the shell ends the command there", "remove the blanks")
+        self.row += 1
+        self.column = 0
+        return True
+
+    def _once(self, reason: str, fix: str) -> None:
+        if (reason, fix) not in self.faults:
+            self.faults.append((reason, fix))
+
+    def _word(self, line: str) -> bool:
+        """Read one word; return False where the command ends with it."""
+        out: list[str] = []
+        quoted = False
+        ends = False
+        while self.column < len(line) and len(out) < _LIMIT:
+            letter, rest = line[self.column], line[self.column : self.column + _AHEAD]
+            escaped = letter == "\\" and self.outer and rest[1:2] == self.outer
+            if piece := _PIECE.match(rest) or (re.match(r"`[^`]+`", rest) if self.outer != "`" else None):
+                out.append(piece[0].replace("\\", ""))
+                self.column += piece.end()
+            elif letter in " \t\u3000" or rest.strip() == "\\" or (self.outer and letter == self.outer):
+                break
+            elif escaped or letter in "\"'":  # \" inside "...": a quote of the command itself
+                quoted = True
+                closing = f"\\{self.outer}" if escaped else letter
+                self.column += len(closing)
+                line = self._quoted(line, out, closing)
+            elif letter in ";&|)`" and not self._inside(rest, out):
+                ends = True
+                break
+            elif letter == ">" and "<" not in "".join(out).rpartition("=")[2]:
+                break
+            elif letter == "\\":
+                out.append(line[self.column + 1])
+                self.column += 2
+            else:
+                self._odd(letter)
+                out += [letter] if letter not in _CURLY else []
+                self.column += 1
+        if out or quoted:
+            self.words.append(Word("".join(out), quoted))
+        return not ends
+
+    def _inside(self, rest: str, out: list[str]) -> bool:
+        """Whether a letter that ends commands was meant as a part of the value."""
+        if rest[0] == ";" and re.match(r";\s?[\w.$/-]+:[\w${\[~-]", rest) and any("=" in part for part in out):
+            self._once("';' outside quotes: the shell ends the command there", "put the value in double quotes")
+            return True
+        return rest[0] == ")" and "(" in "".join(out)
+
+    def _odd(self, letter: str) -> None:
+        if letter in "｛｝":
+            self._once("full-width braces, which the shell takes as letters", "write ${name}")
+        if letter in _CURLY:
+            self._once("curly quotes, which the shell takes as letters", "write straight quotes")
+
+    def _quoted(self, line: str, out: list[str], closing: str) -> str:
+        """Read up to the closing quote, over lines where it has to; return the line it ended on."""
+        start = (self.row, self.column)
+        size = len(out)
+        while True:
+            place = line.find(closing, self.column)
+            while closing == '"' and place > 0 and line[place - 1] == "\\":
+                place = line.find(closing, place + 1)
+            if place >= 0:
+                piece = line[self.column : place]
+                out.append(re.sub(r"\\(\W)", r"\1", piece) if closing == '"' else piece)
+                self.column = place + len(closing)
+                return line
+            out.append(
+                line[self.column :].rstrip("\\").strip() if self.row > start[0] else line[self.column :].rstrip("\\")
+            )
+            if self.row + 1 >= len(self.lines) or self.row - start[0] > 20 or _start(self.lines[self.row + 1]):
+                return self._unclosed(start, out, size)
+            self.row += 1
+            self.column = 0
+            line = self.lines[self.row]
+
+    def _unclosed(self, start: tuple[int, int], out: list[str], size: int) -> str:
+        """Take a quote that is never closed to end with its word."""
+        self._once("a quote that is never closed", "close it after the value")
+        del out[size:]
+        self.row, self.column = start
+        line = self.lines[self.row]
+        piece = re.match(r"[^\s\"']*(?:[;,]\s+[^\s\"'-][^\s\"']*)*", line[self.column :])
+        out.append(piece[0] if piece else "")
+        self.column += len(out[-1])
+        return line
+
+
+def _glued(read: Read) -> Iterator[Read]:
+    """Split what holds a second ``atc``: two commands with no line between them."""
+    for place, word in enumerate(read.words):
+        head, found, _ = word.text.partition("atc")
+        follows = place + 1 < len(read.words) and read.words[place + 1].text.startswith("--")
+        if found and place and follows and word.text.endswith("atc") and (not head or head.startswith("-")):
+            first = Read(read.line, read.words[:place], read.text, read.faults)
+            if head:
+                first.words.append(Word(word.text.removesuffix("atc"), word.quoted))
+            first.faults.append(("a second atc command on the same line", "put each command on its own line"))
+            yield first
+            yield from _glued(Read(read.line, read.words[place + 1 :], read.text))
+            return
+    yield read

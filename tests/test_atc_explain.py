@@ -1,0 +1,279 @@
+"""Commands that exist: read as a shell reads them and as people write them, explained, turned into profiles."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+from pathlib import Path
+
+import pytest
+from clirun import NET, Cli
+
+from graphtool.atc import load_profile
+from graphtool.atc.explain import Explained, explain
+from graphtool.atc.shellread import commands
+from graphtool.errors import UsageError
+
+REAL = Path(__file__).resolve().parents[2] / "shared/ascend/atc_commands.jsonl"
+GUIDE = Path(__file__).resolve().parents[2] / "shared/ascend/guide.zh.md"
+PLAIN = 'atc --framework=5 --model=a.onnx --output=a_bs1 --input_shape="x:1,3,8,8" --soc_version=Ascend310'
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.chdir(tmp_path)
+    return Cli(tmp_path)
+
+
+def one(text: str) -> Explained:
+    (found,) = explain(text)
+    return found
+
+
+def said(text: str) -> list[str]:
+    return [found.text() for found in one(text).findings]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN,
+        PLAIN.replace(" --", " \\\n    --"),
+        PLAIN.replace(" --", " \\\r\n\t--") + "\r\n",
+        "\ufeff" + PLAIN,
+        f"$ {PLAIN} > log.txt 2>&1 &",
+        f"cd x && {PLAIN} | tee log",
+        f"if {PLAIN}; then\n  echo\nfi",
+        f"for b in 1; do {PLAIN}; done",
+        f"1. {PLAIN}  # comment",
+        f"```bash\nsource env.sh\n{PLAIN}\n```\nprose that isn't \"code",
+        f"run `{PLAIN}` now",
+        f"os.system('{PLAIN}')",
+        'os.system("' + PLAIN.replace('"', '\\"') + '")',
+        PLAIN.replace("atc ", "/usr/local/Ascend/atc/bin/atc "),
+        PLAIN.replace("atc ", "time atc "),
+        PLAIN.replace("=", " ").replace('" ', '" '),
+        PLAIN.replace("--input_shape", "--input-shape").replace("--model", "-model"),
+        PLAIN.replace('"', "'"),
+        PLAIN.replace('"', ""),
+        f"# {PLAIN}\n{PLAIN}",
+    ],
+)  # fmt: skip
+def test_forms_that_are_read(text: str) -> None:
+    found = one(text)
+    assert found.options == {
+        "framework": "5",
+        "model": "a.onnx",
+        "output": "a_bs1",
+        "input_shape": "x:1,3,8,8",
+        "soc_version": "Ascend310",
+    }
+    assert found.findings == []
+
+
+def test_several_commands_and_their_lines() -> None:
+    text = f"#!/bin/bash\nbs=1\n{PLAIN}\n\n{PLAIN} \\\n  --log=debug\natc --help\n"
+    assert [(read.line, len(read.words)) for read in commands(text)] == [(3, 5), (5, 6), (7, 1)]
+    for none in ("", "the atc tool\nsource atc\n", "matc --model=a", "watch --atc -x", "import atc"):
+        with pytest.raises(UsageError, match="no atc command found"):
+            explain(none)
+    with pytest.raises(UsageError, match="those in comments do not count"):
+        explain(f"# {PLAIN}")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "$1",
+        "${chip_name}",
+        "Ascend${chip}",
+        "Ascend{chip_name}",
+        "$(npu-smi info | grep 310)",
+        "`soc`",
+        "<soc_version>",
+    ],
+)
+def test_variables_are_kept_and_not_judged(value: str) -> None:
+    found = one(PLAIN.replace("Ascend310", value).replace(":1,", ":${bs},").replace("bs1", "bs${bs}"))
+    assert found.options["soc_version"] == value
+    assert (found.options["input_shape"], found.options["output"]) == ("x:${bs},3,8,8", "a_bs${bs}")
+    assert found.findings == []
+
+
+def test_options_from_a_variable_are_not_missing() -> None:
+    assert said('atc "${args[@]}" --output=a') == said("atc $OPTS") == []
+    assert len(said("atc --output=a")) == 3
+
+
+def test_faults_of_the_shell_are_told() -> None:
+    assert said(PLAIN.replace(" --soc", "\n  --soc")) == [
+        "shell: a line ends without a backslash: the shell ends the command there; end the line with ' \\'"
+    ]
+    assert not one(PLAIN.replace(" --soc", "\n  --soc")).wrong
+    assert said(PLAIN.replace('8"', "8")) == ["shell: a quote that is never closed; close it after the value"]
+    assert said(PLAIN.replace('8"', '8"--log=debug')) == [
+        "input_shape: no blank before '--log': it is part of the value; put a blank there"
+    ]
+    assert said(PLAIN.replace('"x:1,3,8,8"', "x:1,3;y:2")) == [
+        "shell: ';' outside quotes: the shell ends the command there; put the value in double quotes"
+    ]
+    assert said(PLAIN.replace("=a.onnx", "= a.onnx")) == [
+        "model: a blank after '=': the value is empty, and 'a.onnx' a word of its own (E10004); remove the blank"
+    ]
+    assert said(PLAIN.replace('"', "”")) == [
+        "shell: curly quotes, which the shell takes as letters; write straight quotes"
+    ]
+    assert said(PLAIN + " stray") == ["shell: 'stray' belongs to no option; remove it"]
+    assert "given twice" in said(PLAIN + " --model=b.onnx")[0]
+    first, second = explain(f"{PLAIN}atc {PLAIN[4:]}")
+    assert "a second atc command on the same line" in first.findings[0].reason and second.findings == []
+
+
+def test_violations_are_told_with_code_and_fix() -> None:
+    assert said(PLAIN + " --op_select_implmode=high_preformance")[0].startswith(
+        "op_select_implmode: 'high_preformance' is not one of high_performance, "
+    )
+    assert said(PLAIN + " --out_node='a:0'") == ["out_node: ATC has no such option; did you mean 'out_nodes'?"]
+    assert said(PLAIN + " --device=0") == ["device: ATC has no such option; did you mean 'device_id'?"]
+    assert said(PLAIN.replace("--framework=5 ", "")) == [
+        "framework: missing, and ATC needs it (E10007); framework=5 is ONNX"
+    ]
+    # what a misspelt option was to say is not missing as well
+    assert said(PLAIN.replace("soc_version", "soc_verson")) == [
+        "soc_verson: ATC has no such option; did you mean 'soc_version'?"
+    ]
+    assert (
+        said("atc --mode=1 --om=a.om --json=a.json")
+        == said("atc --singleop=a --output=b --soc_version=Ascend310")
+        == []
+    )
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason="no real commands at hand")
+def test_real_commands_are_read_and_static_ones_that_are_right_get_no_complaint() -> None:
+    texts = [json.loads(line)["command"] for line in REAL.read_text().splitlines()]
+    assert len(texts) == 609
+    found = [part for text in texts for part in explain(text)]
+    wrong = [part for part in found if part.wrong]
+    warned = [part for part in found if part.findings and not part.wrong]
+    assert (len(found), len(wrong)) == (610, 19)
+    assert all(
+        set("~[") & set(one) or "-1" in one or one[-1] == ";"
+        for part in warned
+        for one in [" ".join(part.options.values())]
+    ), warned
+    assert sum(len(part.given) for part in found) > 4600
+
+
+@pytest.mark.skipif(not GUIDE.is_file(), reason="no guide at hand")
+def test_the_guide(cli: Cli) -> None:
+    plain, half = explain(GUIDE.read_text())
+    assert plain.findings == half.findings == []
+    assert half.options == {**plain.options, "model": "./ICNet.onnx", "output_type": "FP16"}
+    assert cli("atc", "explain", str(GUIDE), "--to-profile", "g.toml").code == 0
+    profile = load_profile("g.toml")
+    assert (profile.batches, profile.model, profile.options["out_nodes"]) == ((1,), "ICNet", "Resize_317:0")
+
+
+def test_nothing_makes_it_fall_over() -> None:
+    rng = random.Random(0)
+    pieces = [
+        "atc ",
+        "--model=",
+        '"',
+        "'",
+        "\\",
+        "\n",
+        " ",
+        ";",
+        "$(",
+        "`",
+        "${",
+        "}",
+        "x:1,",
+        "--",
+        "-",
+        "=",
+        "｛",
+        "#",
+        "\r\n",
+        "é",
+        "[",
+        "~",
+        "\x00",
+        "```",
+        ")",
+    ]
+    for _ in range(1500):
+        text = PLAIN
+        for _ in range(rng.randrange(1, 6)):
+            place = rng.randrange(len(text) + 1)
+            text = text[:place] + rng.choice(pieces) + text[place + rng.randrange(3) :]
+        with contextlib.suppress(UsageError):
+            assert all(part.text for part in explain(text))
+
+
+# -- the command
+
+
+def test_the_command(cli: Cli) -> None:
+    cli.write("a.sh", PLAIN + " --log=eror\n" + PLAIN)
+    ended = cli("atc", "explain", "a.sh")
+    assert ended.code == 1
+    assert (
+        "error E10010: log: 'eror' is not one of debug, info, warning, error, null; did you mean 'error'?" in ended.out
+    )
+    assert "source: GE, v2.0.0, 2023-03" in ended.out and "2 commands: 1 fine, 1 with errors" in ended.out
+    data = cli("atc", "explain", "a.sh", "--json", "--cann", "5.0.2").json()
+    assert (data["schema"], data["ok"], data["cann"]) == ("graphtool/atc-explain/1", False, "5.0.2")
+    assert data["commands"][0]["findings"][0]["code"] == "E10010" and data["commands"][1]["ok"]
+    assert "No such file" in cli.refused("atc", "explain", "none.sh")
+    cli.write("empty.sh", "")
+    assert cli.refused("atc", "explain", "empty.sh") == "'empty.sh': no atc command found"
+    assert "is not a CANN version" in cli.refused("atc", "explain", "a.sh", "--cann", "five")
+
+
+def test_names_are_held_against_a_model(cli: Cli) -> None:
+    model = cli.save("net.onnx", NET)
+    cli.write(
+        "a.sh",
+        'atc --framework=5 --model=net.onnx --output=n --soc_version=Ascend310 --input_shape="y:1,3,8,16" '
+        '--out_nodes="conv:0;u:0;up:1" --input_fp16_nodes=z',
+    )
+    found = cli("atc", "explain", "a.sh", "--model", model, "--json", "--cann", "5.0.2").json()["commands"][0][
+        "findings"
+    ]
+    texts = [(one["option"], one["code"], one["reason"]) for one in found]
+    assert ("input_shape", "E10016", "the model has no input 'y'") in texts
+    assert ("input_fp16_nodes", "E10016", "the model has no input 'z'") in texts
+    assert [code for option, code, _ in texts if option == "out_nodes"] == ["E10016", "E10001"]
+    assert any(
+        option == "model" and reason.startswith("opset 13; CANN 5.0.2 documents 11") for option, _, reason in texts
+    )
+    cli.write("b.sh", 'atc --framework=5 --model=net.onnx --output=n --soc_version=$1 --input_shape="x:${bs},3,8,16"')
+    assert cli("atc", "explain", "b.sh", "--model", model).code == 0
+
+
+def test_to_profile(cli: Cli) -> None:
+    lines = [PLAIN.replace("bs1", f"bs{n}").replace(":1,", f":{n},") for n in (1, 4)]
+    cli.write("a.sh", "\n".join([*lines, PLAIN + " --log=debug"]))
+    cli.ok("atc", "explain", "a.sh", "--to-profile", "p.toml")
+    profile = load_profile("p.toml")
+    assert (profile.batches, profile.model, profile.soc) == ((1, 4), "a", "Ascend310")
+    assert profile.options == {
+        "framework": "5", "soc_version": "Ascend310", "output": "a_bs{batch}", "input_shape": "x:{batch},3,8,8"
+    }  # fmt: skip
+    assert "# not in here, line 3: " in Path("p.toml").read_text()
+    assert "there is such a file already" in cli.refused("atc", "explain", "a.sh", "--to-profile", "p.toml")
+    assert "a profile ends in .toml" in cli.refused("atc", "explain", "a.sh", "--to-profile", "p.txt")
+    cli.write(
+        "b.sh", lines[0].replace(":1,", ":${bs},").replace("bs1", "bs${bs}").replace("310", "${chip}") + " --log=eror"
+    )
+    cli("atc", "explain", "b.sh", "--to-profile", "q.toml")
+    text = Path("q.toml").read_text()
+    assert "# left out: soc_version = Ascend${chip}, which is not known before the script runs" in text
+    assert "# left out: log = eror: 'eror' is not one of" in text and "batches" not in text.partition("[options]")[2]
+    assert load_profile("q.toml").options["output"] == "a_bs{batch}"
+    cli.write("c.sh", PLAIN.replace("=5", "=3"))
+    assert "profiles are for ONNX" in cli("atc", "explain", "c.sh", "--to-profile", "r.toml").err
