@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from graphtool import pipeline
+from graphtool.comparator.models import run_both
 from graphtool.diff import Diff
 from graphtool.diff import diff as _diff
 from graphtool.errors import FeedError, PromiseError, UsageError, quoted
@@ -19,7 +20,6 @@ from graphtool.parity.judge import Array
 from graphtool.parity.metrics import Figures
 from graphtool.parity.metrics import compare as _compare
 from graphtool.parity.runnable import runnable
-from graphtool.parity.session import Session
 from graphtool.parity.trials import Trial, plan
 from graphtool.rewrite import Catalog, parse_pipeline
 
@@ -134,19 +134,10 @@ def compare(
 ) -> dict[str, Figures]:
     """Run two graphs on one feed and return the figures of each output of ``after``, by name.
 
-    Outputs are paired by name; where no name is shared, by position. Inputs must have the same names. Raises UsageError
-    where nothing can be paired, FeedError or RunError where a graph cannot run.
+    Inputs and outputs are paired by name, then by type, shape, structure, values and position; ``feed`` is by the
+    inputs of ``before``. Raises UsageError where nothing can be paired, FeedError or RunError where a graph cannot run.
     """
     meanings = Catalog().semantics()
     a, b = runnable(before, meanings), runnable(after, meanings)
-    arrays = (_given(a, feed) if feed is not None else draw(a, seed, shapes)).arrays
-    was, now = Session(a).run(arrays), Session(b).run(arrays)
-    shared = [name for name in now if name in was]
-    pairs = {name: name for name in shared} if shared else dict(zip(now, was, strict=False))
-    if not shared and len(was) != len(now):
-        raise UsageError(f"no output has the same name, and {len(was)} outputs cannot be paired with {len(now)}")
-    for name, other in pairs.items():
-        if was[other].shape != now[name].shape:
-            shapes_text = f"{list(was[other].shape)} and {list(now[name].shape)}"
-            raise UsageError(f"output {quoted(name)} has two shapes, {shapes_text}")
-    return {name: _compare(was[other], now[name]) for name, other in pairs.items()}
+    given = _given(a, feed).arrays if feed is not None else None
+    return run_both(a, b, feed=given, seed=seed, shapes=shapes).figures()

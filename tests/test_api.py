@@ -135,10 +135,12 @@ def test_budgets(net: graphtool.Graph) -> None:
 def test_compare_pairs_by_name_else_by_position() -> None:
     one = graph_of("g (float[2] x) => (float[2] y, float[2] z) { y = Relu(x) z = Neg(x) }")
     other = graph_of("g (float[2] x) => (float[2] z, float[2] q) { z = Neg(x) q = Relu(x) }")
-    assert {name: found.changed for name, found in graphtool.compare(one, other).items()} == {"z": 0}
+    assert {name: found.changed for name, found in graphtool.compare(one, other).items()} == {"z": 0, "q": 0}
     renamed = graph_of("g (float[2] x) => (float[2] p, float[2] q) { p = Relu(x) q = Neg(x) }")
     assert {name: found.changed for name, found in graphtool.compare(one, renamed).items()} == {"p": 0, "q": 0}
-    single = graph_of("g (float[2] x) => (float[2] p) { p = Relu(x) }")
+    permuted = graph_of("g (float[2] x) => (float[2] p, float[2] q) { p = Neg(x) q = Relu(x) }")
+    assert {name: found.changed for name, found in graphtool.compare(one, permuted).items()} == {"p": 0, "q": 0}
+    single = graph_of("g (float[2] x) => (float[2] p) { p = Exp(x) }")
     with pytest.raises(UsageError, match="2 outputs cannot be paired with 1"):
         graphtool.compare(one, single)
     wider = graph_of("g (float[2] x) => (float[1,2] y) <int64[1] a = {0}> { y = Unsqueeze(x, a) }")

@@ -141,7 +141,8 @@ def test_compare_with_budgets_and_json(net: Cli) -> None:
     assert ended.err.startswith("graphtool: over the budget: output 'y': max_abs ")
     ended = net("compare", "net.onnx", "near.onnx", "--min", "y:argmax_agreement=1", "--json")
     assert ended.code == 1 and "argmax_agreement" in ended.err
-    assert set(ended.json()["outputs"]) == {"y"} and ended.json()["outputs"]["y"]["argmax_agreement"] < 1
+    outputs = ended.json()["outputs"]
+    assert set(outputs) == {"y"} and outputs["y"]["argmax_agreement"] < 1
 
 
 def test_compare_on_a_feed_of_ones(net: Cli) -> None:

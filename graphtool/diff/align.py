@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from graphtool.diff.matching import Matching
 from graphtool.diff.structure import match_structure, match_weights
 from graphtool.diff.view import View
 
 
-def align(a: View, b: View) -> Matching:
+def align(a: View, b: View, inputs: Mapping[str, str] | None = None) -> Matching:
     """Return the alignment that leaves the least to tell: by names first, or by structure alone.
 
     Names are believed unless structure explains the second graph with less than half the differences. That is so
-    when names were permuted, and when an exporter numbered all nodes anew behind an insertion.
+    when names were permuted, and when an exporter numbered all nodes anew behind an insertion. ``inputs`` pairs the
+    graphs' inputs where it is known which is which.
     """
     nodes = min(len(a.nodes), len(b.nodes))
-    named = Matching(a, b, by_name=True)
+    named = Matching(a, b, by_name=True, inputs=inputs)
     # where most nodes keep their names, a node whose name is gone was removed, and looking like a new one is a chance
     _finish(named, bold=2 * _match_names(named) < nodes)
     rewired = sum(1 for i, j in named.changed if not named.wired_alike(i, j))
     if rewired <= max(1, nodes // 64):
         return named
-    structural = _finish(Matching(a, b, by_name=False), bold=True)
+    structural = _finish(Matching(a, b, by_name=False, inputs=inputs), bold=True)
     return structural if 2 * structural.cost() < named.cost() else named
 
 

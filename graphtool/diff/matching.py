@@ -17,10 +17,11 @@ class Matching:
     """What of one graph is what of another; what has no partner was added or removed.
 
     ``forward`` and ``backward`` hold the node on the other side, or -1. ``values`` maps the names of inputs, weights
-    and outputs of paired nodes from the first graph to the second, ``origins`` back.
+    and outputs of paired nodes from the first graph to the second, ``origins`` back. ``inputs`` says which inputs are
+    one another where that is known beforehand.
     """
 
-    def __init__(self, a: View, b: View, by_name: bool) -> None:
+    def __init__(self, a: View, b: View, by_name: bool, inputs: Mapping[str, str] | None = None) -> None:
         self.a, self.b = a, b
         self.by_name = by_name
         self.forward = [-1] * len(a.nodes)
@@ -28,7 +29,7 @@ class Matching:
         self.values: dict[str, str] = {}
         self.origins: dict[str, str] = {}
         self.weights: dict[str, str] = {}
-        self.inputs = pair_named(a.inputs, b.inputs, by_name)
+        self.inputs = pair_named(a.inputs, b.inputs, by_name) if inputs is None else dict(inputs)
         self.results = pair_named(a.results, b.results, by_name)
         for x, y in self.inputs.items():
             self._same_value(x, y)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from graphtool.atc.command import Command
@@ -157,12 +157,6 @@ def pass_data(spec: Pass) -> dict[str, Any]:
             for c in spec.cases
         ],
     }
-
-
-def compare_data(figures: Mapping[str, Figures], reasons: Sequence[str]) -> dict[str, Any]:
-    """Return a comparison: figures by output, and which budgets do not hold."""
-    outputs = {name: figures_data(found) for name, found in figures.items()}
-    return {"ok": not reasons, "reasons": list(reasons), "outputs": outputs}
 
 
 def golden_data(found: Checked) -> dict[str, Any]:

@@ -1,15 +1,14 @@
-"""What a run and a comparison came to, as a report: what every format but text is written from. Floor 7."""
+"""What a run came to, as a report: what every format but text is written from. Floor 7."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-from graphtool.errors import quoted, show
+from graphtool.errors import show
 from graphtool.job import Result
-from graphtool.parity.metrics import Figures
 from graphtool.pipeline import Step
 from graphtool.report.console import MANY_NODES, figure_text, verdict_word
-from graphtool.report.data import compare_data, document, result_data
+from graphtool.report.data import document, result_data
 from graphtool.report.finding import Finding, Item, Report, Status
 from graphtool.reproducer import broken_text
 
@@ -77,17 +76,3 @@ def _culprit(step: Step) -> str:
     if step.verdict is not None and (failed := [truth for truth in step.verdict.truths if not truth.ok]):
         return max(failed, key=lambda truth: truth.after).where
     return step.matches[0].where if len(step.matches) == 1 else ""
-
-
-def compare_report(before: str, after: str, figures: Mapping[str, Figures], reasons: Sequence[str]) -> Report:
-    """Return the report of a comparison: an item an output; a finding for each budget that does not hold."""
-    items = []
-    for name, found in figures.items():
-        own = [reason for reason in reasons if f"output {quoted(name)}" in reason]
-        items.append(Item(name, "failed" if own else "passed", (figure_text(found),), "; ".join(own)))
-    summary = f"over the budget: {reasons[0]}" if reasons else f"{len(items)} outputs compared with those of {before}"
-    findings = tuple(
-        Finding("over-budget", "error", reason, after, summary="An output is over its budget") for reason in reasons
-    )
-    data = document("compare", compare_data(figures, reasons))
-    return Report("compare", after, not reasons, summary, ("output", "difference"), tuple(items), findings, data)

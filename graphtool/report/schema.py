@@ -79,10 +79,11 @@ DIFF = {
     "same": FLAG, "summary": TEXT, "nodes": PART, "values": PART, "weights": PART, "inputs": PART, "outputs": PART,
     "functions": PART, "model": DETAILS, "ops": by_name(PAIR),
 }  # fmt: skip
-FIGURES = _shared("figures", noted("How an output moved; see graphtool/parity/metrics.py.", table(
-    max_abs=NUMBER, mean_abs=NUMBER, max_rel=NUMBER, cosine=NUMBER, argmax_agreement=nullable(NUMBER),
-    miou=nullable(NUMBER), worst_index=nullable(many(COUNT)), count=COUNT, changed=COUNT,
-)))  # fmt: skip
+MOVED: dict[str, Schema] = {
+    "max_abs": NUMBER, "mean_abs": NUMBER, "max_rel": NUMBER, "cosine": NUMBER, "argmax_agreement": nullable(NUMBER),
+    "miou": nullable(NUMBER), "worst_index": nullable(many(COUNT)), "count": COUNT, "changed": COUNT,
+}  # fmt: skip
+FIGURES = _shared("figures", noted("How an output moved; see graphtool/parity/metrics.py.", table(**MOVED)))
 VERDICT = _shared("verdict", noted("What the judge says; by output name.", table(
     ok=FLAG, rule=TEXT, against=TEXT, reason=TEXT, figures=by_name(FIGURES), since_step_before=by_name(FIGURES),
     tolerance=by_name(NUMBER), truth=many(table(match=TEXT, before=NUMBER, after=NUMBER, allowed=NUMBER)), notes=WORDS,
@@ -121,6 +122,14 @@ FINDING = _shared("atc-finding", noted("What ATC would say; code is ATC's own, o
 )))  # fmt: skip
 GIVEN = table(name=TEXT, value=TEXT, known=FLAG, help=TEXT, source=TEXT)
 EXPLAINED = table(line=COUNT, text=TEXT, ok=FLAG, options=many(GIVEN), findings=many(FINDING))
+PAIRED: dict[str, Schema] = {
+    "before": TEXT, "after": TEXT,
+    "paired_by": {"enum": ["map", "name", "structure", "type", "values", "position"]},
+}  # fmt: skip
+LAYER: dict[str, Schema] = {
+    **PAIRED, **MOVED, "nodes": WORDS, "ops": WORDS, "explained": nullable(NUMBER), "noise_measured": FLAG,
+    "verdict": {"enum": ["equal", "agrees", "diverges"]}, "passed_on": FLAG,
+}  # fmt: skip
 
 KINDS: Mapping[str, Mapping[str, Schema]] = {
     "run": {
@@ -135,7 +144,13 @@ KINDS: Mapping[str, Mapping[str, Schema]] = {
         "ops": by_name(COUNT),
     },
     "diff": DIFF,
-    "compare": {"ok": FLAG, "reasons": WORDS, "outputs": by_name(FIGURES)},
+    "compare": {
+        "ok": FLAG, "reasons": WORDS, "inputs": many(table(**PAIRED)),
+        "outputs": by_name(table(**PAIRED, **MOVED, explained=nullable(NUMBER), diverges=FLAG)),
+        "first_divergence": nullable(table(**LAYER, before_nodes=WORDS, after_nodes=WORDS, details=WORDS)),
+        "tensors": table(before=COUNT, after=COUNT, compared=COUNT, agree=COUNT), "notes": WORDS,
+        "layers": optional(many(table(**LAYER))),
+    },
     "golden-check": {"ok": FLAG, "records": many(GOLDEN)},
     "golden-list": {"dir": TEXT, "records": many(RECORD)},
     "passes-list": {"passes": many(table(name=TEXT, error=optional(TEXT), origin=TEXT, word=TEXT, **LISTED))},

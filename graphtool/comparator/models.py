@@ -1,0 +1,237 @@
+"""Two models on one feed: their outputs, and where they part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import Any
+
+from numpy.typing import NDArray
+
+from graphtool.comparator.culprit import agreed, divergence, reaching
+from graphtool.comparator.feeding import both_feeds, draw_for
+from graphtool.comparator.pairing import pair_inputs, pair_outputs, read_maps
+from graphtool.comparator.parts import MOST_BYTES, chunks, part, run_part
+from graphtool.comparator.result import Comparison, Pair, Row
+from graphtool.comparator.tensors import Found, Side, Watch, matching, side_by_side
+from graphtool.errors import PromiseError, UsageError, quoted
+from graphtool.graph import Graph
+from graphtool.graph import opset as ops
+from graphtool.graph.bodies import walk
+from graphtool.parity.budget import Budget, broken, check
+from graphtool.parity.metrics import Figures, compare, equal
+from graphtool.parity.session import Session
+from graphtool.parity.tolerance import close_tolerance, least_tolerance
+
+Array = NDArray[Any]
+_FAR, _FAR_COSINE = 0.05, 0.99  # of the largest value
+_INNER = frozenset({"max_abs", "mean_abs", "max_rel", "cosine"})  # metrics that every tensor has
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """Both models after one run: how inputs and outputs are paired, the feeds, all outputs of either by name."""
+
+    inputs: tuple[Pair, ...]
+    outputs: tuple[Pair, ...]
+    feeds: tuple[Mapping[str, Array], Mapping[str, Array]]
+    was: dict[str, Array]
+    now: dict[str, Array]
+    notes: tuple[str, ...]
+
+    def figures(self) -> dict[str, Figures]:
+        """Return the figures of each pair of outputs, by its name in the second model."""
+        return {pair.after: compare(self.was[pair.before], self.now[pair.after]) for pair in self.outputs}
+
+
+def run_both(
+    a: Graph,
+    b: Graph,
+    *,
+    feed: Mapping[str, Array] | None = None,
+    seed: int = 0,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    maps: Iterable[str] = (),
+    watch: Watch = lambda _: None,
+) -> Ran:
+    """Pair the inputs, run both models on one feed, pair the outputs; see :func:`compare_models`."""
+    mapped = read_maps(maps, a, b)
+    inputs = pair_inputs(a, b, mapped[0])
+    arrays = feed if feed is not None else draw_for(a, b, inputs, seed, shapes).arrays
+    feeds = both_feeds(a, b, inputs, arrays)
+    watch("running the first model")
+    was = Session(a).run(feeds[0])
+    watch("running the second model")
+    now = Session(b).run(feeds[1])
+    structure = matching(a, b, inputs).values if set(was) != set(now) else {}
+    outputs, notes = pair_outputs(was, now, mapped[1], structure)
+    for pair in outputs:
+        shapes_ = was[pair.before].shape, now[pair.after].shape
+        if shapes_[0] != shapes_[1]:
+            raise UsageError(f"output {quoted(pair.after)} has two shapes, {list(shapes_[0])} and {list(shapes_[1])}")
+    return Ran(tuple(inputs), tuple(outputs), feeds, was, now, tuple(notes))
+
+
+def compare_models(
+    a: Graph,
+    b: Graph,
+    *,
+    feed: Mapping[str, Array] | None = None,
+    seed: int = 0,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    maps: Iterable[str] = (),
+    budgets: Sequence[Budget] = (),
+    layers: bool = False,
+    watch: Watch = lambda _: None,
+    most: int = MOST_BYTES,
+) -> Comparison:
+    """Run two models on one feed, and find the first tensor at which they part where an output does.
+
+    Both must be such that onnxruntime can run them. ``feed`` is by the inputs of ``a``; without one it is drawn.
+    An output diverges where it breaks one of ``budgets``, or where none bounds it, where it is further off than the
+    noise of ``a`` explains. ``layers`` compares the inner tensors even where no output diverges. ``most`` bounds the
+    bytes of inner tensors held at a time on either side. Raises UsageError where inputs or outputs cannot be paired,
+    FeedError or RunError where a graph cannot run, PromiseError where ``a`` disagrees with itself.
+    """
+    ran = run_both(a, b, feed=feed, seed=seed, shapes=shapes, maps=maps, watch=watch)
+    outputs, figures = ran.outputs, ran.figures()
+    reasons = tuple(broken(budgets, figures))
+    allowed = _allowed(a, ran.feeds[0], ran.was, outputs, figures, budgets, watch)
+    diverging = tuple(
+        pair.after for pair in outputs if _diverges(pair, figures[pair.after], allowed[pair.after], budgets)
+    )
+    notes = (*ran.notes, *_permuted(outputs, diverging, ran.was, ran.now))
+    found = Comparison(ran.inputs, outputs, figures, allowed, diverging, notes=notes, broken=reasons)
+    if not diverging and not layers:
+        return found
+    sides = (
+        Side.of(a, ran.feeds[0], [pair.before for pair in outputs]),
+        Side.of(b, ran.feeds[1], [pair.after for pair in outputs]),
+    )
+    ran.was.clear()  # room for the inner tensors
+    ran.now.clear()
+    tensors = side_by_side(*sides, ran.inputs, outputs, watch, most)
+    first = [pair.before for pair in outputs if pair.after in diverging]
+    rows = _rows(sides, tensors, first, budgets, watch, most)
+    return replace(
+        found,
+        rows=tuple(rows),
+        first=divergence(sides[0].graph, sides[1].graph, rows),
+        tensors=(len(sides[0].tensors), len(sides[1].tensors)),
+    )
+
+
+def _allowed(
+    a: Graph, feed: Mapping[str, Array], was: Mapping[str, Array], outputs: Sequence[Pair],
+    figures: Mapping[str, Figures], budgets: Sequence[Budget], watch: Watch,
+) -> dict[str, float | None]:  # fmt: skip
+    """Return by how much each output may differ: what rounding allows, more where that is measured; None: a budget."""
+    allowed: dict[str, float | None] = {}
+    doubtful = {}
+    for pair in outputs:
+        if any(budget.output in (None, pair.after) for budget in budgets):
+            allowed[pair.after] = None
+            continue
+        allowed[pair.after] = least = least_tolerance(a, pair.before, was[pair.before])
+        if figures[pair.after].changed and not figures[pair.after].max_abs <= least:
+            doubtful[pair.before] = was[pair.before]
+    if doubtful:
+        watch("measuring the noise of the first model")
+        names = list(doubtful)
+        graph = part(a, names) if all(name in a.index.producers for name in names) else a
+        _agrees_with_itself(graph, feed, doubtful)
+        apart = {pair.before for pair in outputs if far(figures[pair.after])}
+        measured = close_tolerance(graph, feed, {x: array for x, array in doubtful.items() if x not in apart})
+        allowed |= {pair.after: measured[pair.before] for pair in outputs if pair.before in measured}
+    return allowed
+
+
+def far(figures: Figures) -> bool:
+    """Whether an output is so far off that no rounding comes near it, and measuring it would only take time."""
+    return figures.cosine < _FAR_COSINE and not figures.max_abs <= _FAR * figures.before_max
+
+
+def _agrees_with_itself(graph: Graph, feed: Mapping[str, Array], was: Mapping[str, Array]) -> None:
+    session = Session(graph, outputs=list(was))
+    once, again = session.run(feed), session.run(feed)
+    unlike = next((name for name, array in once.items() if not equal(array, again[name])), None)
+    if unlike is not None:
+        random = [node for node in walk(graph.proto.graph) if node.op_type in ops.RANDOM | {"Dropout"}]
+        cause = f" (node {quoted(random[0].name or random[0].op_type)} draws at random)" if random else ""
+        raise PromiseError(
+            f"the first model disagrees with itself: output {quoted(unlike)} differs between two runs on one "
+            f"feed{cause}; nothing can be blamed"
+        )
+
+
+def _diverges(pair: Pair, figures: Figures, allowed: float | None, budgets: Sequence[Budget]) -> bool:
+    if allowed is None:
+        return any(check(budget, pair.after, figures) for budget in budgets)
+    return figures.changed > 0 and not figures.max_abs <= allowed
+
+
+def _permuted(
+    outputs: Sequence[Pair], diverging: Sequence[str], was: Mapping[str, Array], now: Mapping[str, Array]
+) -> list[str]:
+    """Name diverging outputs that equal another output of the other model: they may have changed places."""
+    notes = []
+    for pair in outputs:
+        if pair.after in diverging:
+            twins = [y for y, array in now.items() if y != pair.after and equal(was[pair.before], array)]
+            notes += [
+                f"output {quoted(pair.before)} of the first model equals {quoted(y)} of the second: have outputs "
+                "changed places?"
+                for y in twins[:1]
+            ]
+    return notes
+
+
+def _rows(
+    sides: tuple[Side, Side], tensors: Sequence[Found], targets: Sequence[str], budgets: Sequence[Budget],
+    watch: Watch, most: int,
+) -> list[Row]:  # fmt: skip
+    """Say of each tensor whether the models agree there, and measure noise until the first that it does not explain."""
+    a, b = sides
+    inner = [budget for budget in budgets if budget.output is None and budget.metric in _INNER]
+
+    def differs(found: Found) -> bool:
+        if inner:
+            return any(check(budget, found.pair.after, found.figures) for budget in inner)
+        return found.beyond
+
+    apart = {found.pair.before for found in tensors if differs(found) or found.pair.before in targets}
+    known = {found.pair.before for found in tensors}
+    passed = reaching(a.graph, targets, known - apart)
+    explained: dict[str, float] = {}
+    suspects = [found for found in tensors if found.pair.before in apart & passed]
+    if not inner:
+        doubtful = list(takewhile(lambda found: not far(found.figures), suspects))
+        for chunk in chunks(doubtful, a.sizes(found.pair.before for found in doubtful), most // 4):
+            watch(f"noise of {len(chunk)} tensors from {chunk[0].pair.before} on")
+            names = [found.pair.before for found in chunk]
+            own = part(a.graph, names)
+            explained |= close_tolerance(own, a.feed, run_part(own, a.feed, names))
+            if any(not found.figures.max_abs <= explained[found.pair.before] for found in chunk):
+                break
+    rows = []
+    for found in tensors:
+        x = found.pair.before
+        measured = x in explained
+        allowed = None if inner else explained.get(x, found.rounding)
+        apart_here = x in apart and not (measured and found.figures.max_abs <= explained[x])
+        verdict = "equal" if found.figures.changed == 0 else "diverges" if apart_here else "agrees"
+        makers = a.graph.index.producer(x), b.graph.index.producer(found.pair.after)
+        rows.append(
+            Row(
+                found.pair,
+                (agreed(makers[0]), agreed(makers[1])),
+                (makers[0].op_type if makers[0] else "", makers[1].op_type if makers[1] else ""),
+                found.figures,
+                verdict,  # type: ignore[arg-type]
+                allowed,
+                measured,
+                verdict == "diverges" and x in passed,
+            )
+        )
+    return rows
