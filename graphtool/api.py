@@ -15,7 +15,7 @@ from graphtool.errors import FeedError, PromiseError, UsageError, quoted
 from graphtool.graph import Graph, check
 from graphtool.graph.opset import numpy_dtype
 from graphtool.parity.budget import Budget, broken
-from graphtool.parity.feed import Feed, draw
+from graphtool.parity.feed import Feed
 from graphtool.parity.judge import Array
 from graphtool.parity.metrics import Figures
 from graphtool.parity.metrics import compare as _compare
