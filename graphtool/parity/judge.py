@@ -1,67 +1,113 @@
-"""Does the graph still compute what each pass promises? One judge follows a pipeline from its original graph."""
+"""Does the graph still compute what each pass promises? One judge follows a pipeline from its original graph.
+
+The original's outputs are computed once. What a pass did not touch is known by its structure and not run; a local
+change is judged on its cone (:mod:`cone`), anything else by a run of the whole graph; :meth:`Judge.close` ends the
+pipeline with one.
+"""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from graphtool.errors import FeedError, GraphtoolError, ModelError, quoted
+from graphtool.errors import FeedError, ModelError, quoted
 from graphtool.graph import Graph
-from graphtool.graph import opset as ops
 from graphtool.parity.adapt import KINDS, Adapted, adapt
-from graphtool.parity.budget import Budget, broken
-from graphtool.parity.double import NoTruth
+from graphtool.parity.budget import Budget
+from graphtool.parity.cone import MOST_SITES, Cone, Cones, NoConeError
 from graphtool.parity.feed import Feed
-from graphtool.parity.metrics import Figures, compare, eps_of, equal
+from graphtool.parity.following import Following, carried, renamed_reference
+from graphtool.parity.metrics import Figures, equal
+from graphtool.parity.rules import by_class, by_truth
 from graphtool.parity.runerror import RunError
 from graphtool.parity.runnable import Meanings, runnable
 from graphtool.parity.selfcheck import agree
 from graphtool.parity.session import Session
-from graphtool.parity.ties import loose_labels
-from graphtool.parity.tolerance import close_tolerance, least_tolerance
+from graphtool.parity.tolerance import least_tolerance
 from graphtool.parity.truth import MatchTruth, judge_matches
 from graphtool.parity.verdict import IncomparableError, Reference, Verdict
 from graphtool.rewrite.apply import Outcome
 from graphtool.rewrite.passfile import Pass
 
 Array = NDArray[Any]
+Arrays = Mapping[str, Array]
 
 
-class Judge:
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """What a cone that did not accept a step leaves: where values differ, or that it would have cost too much."""
+
+    culprit: str = ""
+    costly: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """What the run that closes a pipeline showed: figures against the start of the segment.
+
+    Where a promise turns out to be broken, ``step`` is the number of the step, counted from 0 among those that were
+    judged and accepted, and ``verdict`` what is said of it now.
+    """
+
+    figures: Mapping[str, Figures]
+    step: int | None = None
+    verdict: Verdict | None = None
+
+
+class Judge(Following):
     """Judges one pipeline on one feed. ``original`` must be a snapshot that nobody edits.
 
     With ``truth`` a ``close`` pass that changed a number is held to the second rule even where noise would explain it.
+    With ``record`` the second run of the original keeps the tensors that cones are judged on; without, the first
+    ``exact`` or ``close`` pass that needs the whole graph does.
     """
 
     def __init__(
-        self, original: Graph, feed: Feed, meanings: Meanings, budgets: Sequence[Budget] = (), truth: bool = False
+        self,
+        original: Graph,
+        feed: Feed,
+        meanings: Meanings,
+        budgets: Sequence[Budget] = (),
+        truth: bool = False,
+        record: bool = False,
     ) -> None:
         self.truth = truth
         self.meanings = meanings
         self.budgets = tuple(budgets)
-        self.feed = dict(feed.arrays)
-        self.original: Reference | None = None
-        self.start: Reference | None = None  # of the segment
-        self.before: Reference | None = None  # the step before
+        super().__init__(feed.arrays)
         self.fault: RunError | None = None  # why the original cannot run
-        graph = runnable(original, meanings)
+        graph = self._runnable(original)
         try:
-            session = Session(graph)
-            first, second = session.run(self.feed), session.run(self.feed)
+            outputs = self._run_twice(graph, record)
         except RunError as error:
             self.fault = error
             return
         except ModelError as error:  # its weights are missing, which a pass may put back
             self.fault = RunError(str(error), "load")
             return
-        agree(graph, self.feed, first, second)
-        self.original = Reference("the original", graph, self.feed, first)
+        self.original = Reference("the original", graph, self.feed, outputs)
         self.start = self.before = self.original
+
+    def _runnable(self, graph: Graph) -> Graph:
+        """Return the graph that is run; its nodes are in order."""
+        own = runnable(graph, self.meanings)
+        return own if own is graph else own.copy()
+
+    def _run_twice(self, graph: Graph, record: bool) -> dict[str, Array]:
+        session = Session(graph)  # one for both runs: what draws at random draws the same in a new one
+        first = session.run(self.feed)
+        self.cones = cones = Cones(graph, self.feed)
+        second = cones.whole(cones.before, self.feed, recorded=True) if record and cones.on else session.run(self.feed)
+        if record and _different(first, second):
+            cones.on = False  # the pieces do not give what the whole gives: is it they, or the model?
+            second = session.run(self.feed)
+        agree(graph, self.feed, first, second)
+        cones.know(cones.before, first)
+        return first
 
     def fork(self) -> Judge:
         """Return a judge in the same state that can follow another pipeline from here; what is known is shared."""
@@ -71,237 +117,194 @@ class Judge:
         """Return the outputs of the latest step; raises FeedError where nothing could be run."""
         if self.before is None:
             raise FeedError(str(self.fault or "nothing was run"))
+        self.before.settle()
         return self.before.outputs
+
+    # -- a step
 
     def judge(self, spec: Pass, outcome: Outcome, snapshots: Graph, after: Graph) -> Verdict:
         """Judge ``after``, the result of ``spec``. ``snapshots`` is any graph that can restore the outcome's snapshots.
 
         Raises FeedError where the original cannot run and the pass is no repair.
         """
+        graph = self._runnable(after)
+        if self.before is None or self.start is None or self.original is None:
+            return self._repaired(spec, outcome, graph)
+        kept = self.original, self.start, self.before
         renamed = outcome.applied.renamed
-        graph = runnable(after, self.meanings)
-        adapted: Adapted | None = None
-        if not spec.interface & KINDS or self.before is None:
-            feed = self._translated_feed(after, renamed)
-        if spec.parity == "repair" and self.before is None:
-            verdict, outputs = self._repaired(graph, feed)
-        elif self.before is None or self.start is None or self.original is None:
+        references = [renamed_reference(reference, renamed) for reference in kept]
+        self.original, self.start, self.before = references
+        try:
+            if spec.interface & KINDS:
+                verdict = self._adapted(spec, outcome, snapshots, graph)
+            else:
+                verdict = self._step(spec, outcome, snapshots, graph)
+        except (RunError, IncomparableError, FeedError) as error:
+            verdict = Verdict(False, "not run", self.before.name, reason=str(error))
+        if not verdict.ok:  # the step is undone, and its names with it
+            self.original, self.start, self.before = kept
+        return verdict
+
+    def _repaired(self, spec: Pass, outcome: Outcome, graph: Graph) -> Verdict:
+        if spec.parity != "repair":
             raise FeedError(f"the original cannot be run, so nothing can be judged: {self.fault}")
-        else:
-            kept = (self.original, self.start, self.before)
-            references: Sequence[Reference] = [_renamed(reference, renamed) for reference in kept]
-            try:
-                if spec.interface & KINDS:
-                    now = {new: self.feed[old] for new, old in renamed.items() if old in self.feed}
-                    adapted = adapt(references, {**self.feed, **now}, graph, spec.interface)
-                    feed, outputs, references = adapted.feed, adapted.outputs, adapted.references
-                else:
-                    outputs = Session(graph).run(feed)
-            except (RunError, IncomparableError, FeedError) as error:
-                return Verdict(False, "not run", self.before.name, reason=str(error))
-            self.original, self.start, self.before = references
-            verdict = self._by_class(spec, outcome, snapshots, graph, outputs)
-            if not verdict.ok:  # the step is undone, and its names with it
-                self.original, self.start, self.before = kept
-        if verdict.ok:
-            self.before = Reference(f"the graph before (after {spec.name})", graph, feed, outputs)
-            self.feed = feed
-            if spec.parity in ("lossy", "float16", "repair") or (adapted is not None and adapted.moved):
-                self.start = Reference(f"the graph after {spec.name}", graph, feed, outputs)
-            if self.original is None:
-                self.original = replace(self.before, name=f"the graph after {spec.name}")
-        return verdict
-
-    # -- classes
-
-    def _by_class(
-        self, spec: Pass, outcome: Outcome, snapshots: Graph, graph: Graph, outputs: Mapping[str, Array]
-    ) -> Verdict:
-        assert self.before is not None and self.start is not None and self.original is not None
-        reference = {"exact": self.before, "float16": self.before, "lossy": self.original}.get(spec.parity, self.start)
-        pairs, notes = {}, []
-        for name, array in outputs.items():
-            was = reference.output(name)
-            if was is None:  # an inner tensor that the reference does not have: the step before has it
-                was = self.before.output(name)
-            if was is None:
-                return Verdict(
-                    False, "not run", reference.name, reason=f"nothing to compare output {quoted(name)} with"
-                )
-            if was.shape != array.shape and spec.parity == "lossy" and "shapes" in spec.interface:
-                sizes = f"{list(was.shape)} before, {list(array.shape)} after"
-                notes.append(f"output {quoted(name)} is not compared: it has another shape, {sizes}")
-                continue
-            if was.shape != array.shape:
-                shapes = f"{list(was.shape)} before, {list(array.shape)} after"
-                return Verdict(
-                    False, "shape", reference.name, reason=f"output {quoted(name)} changed its shape: {shapes}"
-                )
-            pairs[name] = (was, array)
-        figures = {name: compare(was, now) for name, (was, now) in pairs.items()}
-        match spec.parity:
-            case "exact" | "float16":
-                verdict = _equal_verdict(spec.parity, reference.name, pairs, figures)
-            case "lossy":
-                step = self._since_before(outputs)
-                verdict = Verdict(True, "measured", reference.name, figures, step=step, notes=tuple(notes))
-            case _:
-                verdict = self._close(outcome, snapshots, graph, pairs, figures)
-        if verdict.ok and spec.parity in ("lossy", "float16"):
-            reasons = broken([b for b in self.budgets if b.output is None or b.output in figures], figures)
-            if reasons:
-                return replace(verdict, ok=False, reason=reasons[0])
-        return verdict
-
-    def _since_before(self, outputs: Mapping[str, Array]) -> dict[str, Figures]:
-        if self.before is None or self.original is None or self.before.outputs is self.original.outputs:
-            return {}
-        pairs = {name: (self.before.output(name), array) for name, array in outputs.items()}
-        return {n: compare(a, b) for n, (a, b) in pairs.items() if a is not None and a.shape == b.shape}
-
-    def _repaired(self, graph: Graph, feed: dict[str, Array]) -> tuple[Verdict, dict[str, Array]]:
+        feed = self.translated(graph, outcome.applied.renamed)
         try:
             outputs = Session(graph).run(feed)
         except RunError as error:
-            return Verdict(False, "not run", "", reason=f"the graph still does not run: {error}"), {}
-        return Verdict(True, "runs", "", notes=(f"before the pass it did not run: {self.fault}",)), outputs
+            return Verdict(False, "not run", "", reason=f"the graph still does not run: {error}")
+        self.go_on(spec, outcome, graph, feed, outputs)
+        self.cones = Cones(graph, feed)
+        return Verdict(True, "runs", "", notes=(f"before the pass it did not run: {self.fault}",))
 
-    def _close(
-        self,
-        outcome: Outcome,
-        snapshots: Graph,
-        graph: Graph,
-        pairs: Mapping[str, tuple[Array, Array]],
-        figures: Mapping[str, Figures],
-    ) -> Verdict:
-        assert self.start is not None
-        against = self.start.name
-        if all(found.changed == 0 for found in figures.values()):
-            return Verdict(True, "equal", against, figures)
-        start, own = self.start, self.start.own_name
-        tolerance = {name: least_tolerance(start.graph, own.get(name, name), was) for name, (was, _) in pairs.items()}
-        if any(figures[name].max_abs > allowed for name, allowed in tolerance.items()):
-            if start.tolerance is None:
-                start.tolerance = close_tolerance(start.graph, start.feed, start.outputs)
-            known = start.tolerance
-            tolerance = {name: known.get(own.get(name, name), least) for name, least in tolerance.items()}
-        over = [name for name, allowed in tolerance.items() if figures[name].max_abs > allowed]
-        ties = self._ties({name: pairs[name] for name in over if eps_of(pairs[name][0].dtype) == 0})
-        over = [name for name in over if name not in ties]
-        if not over:
-            notes = tuple(
-                f"output {quoted(n)}: {count} labels fell to the other side of a tie" for n, count in ties.items()
-            )
-            verdict = Verdict(True, "noise", against, figures, tolerance=tolerance, notes=notes)
-            return self._by_truth(outcome, snapshots, graph, replace(verdict, ok=False)) if self.truth else verdict
-        worst = max(over, key=lambda name: figures[name].max_abs / max(tolerance[name], 5e-324))
-        found = figures[worst]
-        if tolerance[worst]:
-            reason = f"output {quoted(worst)}: error {found.max_abs / tolerance[worst]:.3g} times what noise explains"
-        else:  # labels, masks: a tie may fall to the other side, which only the truth of each match can tell
-            reason = f"output {quoted(worst)}: {found.changed} of {found.count} values changed"
-        return self._by_truth(
-            outcome, snapshots, graph, Verdict(False, "noise", against, figures, {}, reason, tolerance)
+    def _adapted(self, spec: Pass, outcome: Outcome, snapshots: Graph, graph: Graph) -> Verdict:
+        """Judge a graph whose inputs, sizes or last nodes are other ones, on references that are adapted to it."""
+        standing = self.standing()
+        standing.before.settle()
+        standing.start.settle()
+        renamed = outcome.applied.renamed
+        now = {new: self.feed[old] for new, old in renamed.items() if old in self.feed}
+        adapted: Adapted = adapt(
+            (standing.original, standing.start, standing.before), {**self.feed, **now}, graph, spec.interface
+        )
+        self.original, self.start, self.before = adapted.references
+        verdict = self._by_class(spec, outcome, snapshots, graph, adapted.outputs)
+        if verdict.ok:
+            self.go_on(spec, outcome, graph, adapted.feed, adapted.outputs, moved=adapted.moved)
+            self.known_cones().restart(graph, adapted.feed)
+        return verdict
+
+    def _step(self, spec: Pass, outcome: Outcome, snapshots: Graph, graph: Graph) -> Verdict:
+        cones = self.known_cones()
+        renamed = outcome.applied.renamed
+        feed = self.translated(graph, renamed)
+        doubt = _Doubt()
+        if spec.parity not in ("lossy", "float16"):
+            verdict, doubt = self._on_cone(spec, outcome, snapshots, graph, feed)
+            if verdict is not None:
+                return verdict
+        view = cones.view(graph, feed, renamed)
+        judged = "whole"
+        try:
+            outputs, nodes = cones.outputs(view, feed)
+            judged = f"cone of {nodes} nodes" if nodes else "untouched"
+        except NoConeError:
+            outputs = cones.whole(view, feed, recorded=doubt.costly)
+        verdict = replace(self._by_class(spec, outcome, snapshots, graph, outputs), judged=judged)
+        if not verdict.ok:
+            return replace(verdict, reason="; ".join(filter(None, (verdict.reason, doubt.culprit))))
+        self.go_on(spec, outcome, graph, feed, outputs, ran=judged == "whole")
+        cones.advance(view, feed, renamed)
+        cones.know(view, outputs)
+        hidden = f"{doubt.culprit}, which no output shows on this feed"
+        return replace(verdict, notes=(*verdict.notes, hidden)) if doubt.culprit else verdict
+
+    def _on_cone(
+        self, spec: Pass, outcome: Outcome, snapshots: Graph, graph: Graph, feed: dict[str, Array]
+    ) -> tuple[Verdict | None, _Doubt]:
+        """Judge a step on its cone; where that does not accept it, return None and what is known all the same."""
+        cones, standing = self.known_cones(), self.standing()
+        matches, renamed = outcome.applied.matches, outcome.applied.renamed
+        if len(matches) > MOST_SITES:
+            return None, _Doubt()
+        made = {name: match.where for match in matches for name in match.outputs}
+        try:
+            cone = cones.cone(graph, feed, renamed, final=made)
+        except NoConeError as error:
+            return None, _Doubt(costly=error.costly)
+        judged = f"cone of {cone.nodes} nodes" if cone.nodes else "untouched"
+        verdict = Verdict(not cone.differ, "equal", standing.against(spec.parity).name, judged=judged)
+        if cone.differ and spec.parity == "exact":
+            first = next(name for name in cone.differ if name in made)
+            return None, _Doubt(f"the first tensor that differs is {quoted(first)}, of match {quoted(made[first])}")
+        if cone.differ and _covers(outcome, cone):
+            verdict = by_truth(lambda: self._truths(outcome, snapshots, graph, on_cone=True), verdict)
+        if not verdict.ok:
+            return None, _Doubt()
+        outputs = {} if cone.differ else carried(standing.before, graph)
+        verdict = replace(verdict, figures=self.figures(standing.against(spec.parity), outputs))
+        self.go_on(spec, outcome, graph, feed, outputs, ran=False)
+        cones.advance(cone.view, feed, renamed, loose=bool(cone.differ))
+        return verdict, _Doubt()
+
+    # -- the end
+
+    def close(self) -> Closing | None:
+        """Run the whole graph after the last step, where that was not done, and hold it to all that was promised.
+
+        None where nothing is open. A promise that turns out to be broken is laid to a step by judging each one since
+        the last whole run again, by whole runs; the judge then stands before that step.
+        """
+        if not self.unproven or self.before is None:
+            return None
+        before, start = self.before, self.standing().start
+        known = before.outputs
+        try:
+            outputs = Session(before.graph).run(before.feed)
+        except RunError:
+            return self._again({})
+        expected = {name: known[name] for name in known if name in outputs}
+        figures = self.figures(start, outputs)
+        if any(not equal(array, outputs[name]) for name, array in expected.items()):
+            return self._again(figures)
+        if not expected:  # numbers moved: by the first rule of close, or each step by a whole run
+            least = {
+                name: least_tolerance(start.graph, start.own_name.get(name, name), a) for name, a in outputs.items()
+            }
+            if any(name not in figures or figures[name].max_abs > least[name] for name in outputs):
+                return self._again(figures)
+        before.outputs.update(outputs)
+        before.ran = True
+        self.unproven.clear()
+        return Closing(figures)
+
+    def _again(self, figures: Mapping[str, Figures]) -> Closing:
+        """Judge each step since the last whole run by whole runs."""
+        state = self.original, self.start, self.before, self.feed
+        for one in self.unproven:
+            was = one.standing
+            self.original, self.start, self.before, self.feed = was.original, was.start, was.before, one.feed
+            graph = was.before.graph.at(one.after)
+            try:
+                outputs = Session(graph).run(one.now)
+                verdict = self._by_class(one.spec, one.outcome, was.before.graph, graph, outputs)
+            except RunError as error:
+                verdict = Verdict(False, "not run", was.before.name, reason=str(error))
+            if not verdict.ok:
+                self.unproven.clear()
+                return Closing(figures, one.number, verdict)
+        self.original, self.start, self.before, self.feed = state
+        assert self.before is not None
+        self.before.outputs.update(outputs)
+        self.before.ran = True
+        self.unproven.clear()
+        return Closing(figures)
+
+    # -- rules
+
+    def _by_class(self, spec: Pass, outcome: Outcome, snapshots: Graph, graph: Graph, outputs: Arrays) -> Verdict:
+        return by_class(
+            self.standing(), spec, outputs, self.budgets, lambda: self._truths(outcome, snapshots, graph), self.truth
         )
 
-    def _ties(self, labels: Mapping[str, tuple[Array, Array]]) -> dict[str, int]:
-        """Return those label outputs that changed only where noise may flip a label, and at how many positions."""
-        start = self.start
-        assert start is not None
-        names = {start.own_name.get(name, name): name for name in labels}
-        known = {own: start.outputs[own] for own in names if own in start.outputs}
-        found = {}
-        for own, loose in (loose_labels(start.graph, start.feed, known) if known else {}).items():
-            was, now = labels[names[own]]
-            flipped = was != now
-            if not np.any(flipped & ~loose.at) and int(flipped.sum()) <= loose.count:
-                found[names[own]] = int(flipped.sum())
+    def _truths(self, outcome: Outcome, snapshots: Graph, after: Graph, on_cone: bool = False) -> list[MatchTruth]:
+        found: list[MatchTruth] = []
+        steps = [(inner, self._runnable(snapshots.at(inner.before))) for inner in outcome.inner]
+        following = [*(graph for _, graph in steps[1:]), after]
+        for (inner, before), later in zip(steps, following, strict=True):
+            feed = self.translated(before, {})
+            cones = self.cones if on_cone else None
+            found += judge_matches(inner, before, later, feed, cones.recorded if cones is not None else None)
         return found
 
-    def _by_truth(self, outcome: Outcome, snapshots: Graph, after: Graph, verdict: Verdict) -> Verdict:
-        assert self.before is not None
-        truths: list[MatchTruth] = []
-        steps = [(inner, runnable(snapshots.at(inner.before), self.meanings)) for inner in outcome.inner]
-        following = [*(graph for _, graph in steps[1:]), after]
-        try:
-            for (inner, before), later in zip(steps, following, strict=True):
-                truths += judge_matches(inner, before, later, self._translated_feed(before, {}))
-        except (NoTruth, GraphtoolError) as error:
-            return replace(verdict, reason=_joined(verdict.reason, f"not judged in double precision: {error}"))
-        bad = [truth for truth in truths if not truth.ok]
-        if bad:
-            worst = max(bad, key=lambda truth: truth.after / max(truth.allowed, 5e-324))
-            distance = f"{worst.after:.3g} from the truth, where it was {worst.before:.3g} before"
-            reason = _joined(verdict.reason, f"{quoted(worst.where)} is {distance}")
-            return replace(verdict, reason=reason, truths=tuple(truths))
-        notes = (verdict.reason,) if verdict.reason else ()
-        return replace(verdict, ok=True, rule="truth", reason="", truths=tuple(truths), notes=notes)
 
-    # -- feeds
-
-    def _translated_feed(self, after: Graph, renamed: Mapping[str, str]) -> dict[str, Array]:
-        """Return the feed for ``after``: inputs by their new names, cast by value where their type changed.
-
-        A value that does not survive the cast and back is changed in every reference too: the promise is about inputs
-        that the narrower type can hold.
-        """
-        feed = {}
-        for value in after.inputs:
-            old = renamed.get(value.name, value.name)
-            array = self.feed[old]
-            wanted = ops.numpy_dtype(value.dtype)
-            if value.dtype and array.dtype != wanted:
-                cast = array.astype(wanted)
-                back = cast.astype(array.dtype)
-                if not equal(array, back):
-                    self._refeed(old, back)
-                array = cast
-            feed[value.name] = array
-        return feed
-
-    def _refeed(self, name: str, array: Array) -> None:
-        self.feed = {**self.feed, name: array}
-        kept = (self.original, self.start, self.before)
-        changed: dict[int, Reference] = {}  # new ones: a judge that was forked off has the old ones
-        for reference in {id(r): r for r in kept if r is not None}.values():
-            own = reference.own_name.get(name, name)
-            if own not in reference.feed:  # an inner tensor there, which a pass made an input
-                continue
-            feed = {**reference.feed, own: array.astype(reference.feed[own].dtype)}
-            outputs = Session(reference.graph, outputs=list(reference.outputs)).run(feed)
-            changed[id(reference)] = replace(reference, feed=feed, outputs=outputs, tolerance=None)
-        self.original, self.start, self.before = (changed.get(id(r), r) for r in kept)
+def _different(first: Arrays, second: Arrays) -> list[str]:
+    return [name for name, array in first.items() if not equal(array, second[name])]
 
 
-def _joined(*reasons: str) -> str:
-    return "; ".join(reason for reason in reasons if reason)
-
-
-def _renamed(reference: Reference, renamed: Mapping[str, str]) -> Reference:
-    if not renamed:
-        return reference
-    known = reference.own_name
-    return replace(reference, own_name=known | {new: known.get(old, old) for new, old in renamed.items()})
-
-
-def _equal_verdict(
-    parity: str, against: str, pairs: Mapping[str, tuple[Array, Array]], figures: Mapping[str, Figures]
-) -> Verdict:
-    rule = "equal" if parity == "exact" else "cast"
-    for name, (was, now) in pairs.items():
-        with np.errstate(over="ignore", invalid="ignore"):
-            expected = was.astype(now.dtype) if was.dtype != now.dtype else was
-        if was.dtype != now.dtype and was.dtype.kind == "f" and now.dtype.kind in "fV":
-            over = int(np.sum(np.isfinite(was) & ~np.isfinite(expected.astype(np.float64))))
-            if over:
-                reason = f"{over} values of output {quoted(name)} do not fit {now.dtype}: they become infinite"
-                return Verdict(False, rule, against, figures, reason=reason)
-            if np.isnan(was).any():
-                return Verdict(False, rule, against, figures, reason=f"output {quoted(name)} has NaN")
-        if not equal(expected, now) or (was.dtype.kind in "iu" and not np.array_equal(was, now)):
-            found = figures[name]
-            reason = (
-                f"output {quoted(name)}: {found.changed} of {found.count} values differ, by up to {found.max_abs:.3g}"
-            )
-            return Verdict(False, rule, against, figures, reason=reason)
-    return Verdict(True, rule, against, figures)
+def _covers(outcome: Outcome, cone: Cone) -> bool:
+    """Whether every node that a pass changed is one of its matches' new nodes."""
+    matches = [match for inner in outcome.inner for match in inner.applied.matches]
+    made = {name for match in matches for node in match.new for name in node.output if name}
+    nodes = [cone.view.nodes[place] for place in cone.view.numbered.changed]
+    return all(not made.isdisjoint(node.output) for node in nodes)

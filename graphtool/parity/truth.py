@@ -7,7 +7,7 @@ linear Resize computes coordinates in float32. So the nodes before and after are
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,10 @@ WORSE = 2.0  # times the error before: what the error after may be
 UNLIKELY = 4.0  # times the root of eps times the largest value: no rounding of one match is that far from the truth
 
 
+# returns tensors of a graph on a feed: those that matches read, and those that they make
+Recorder = Callable[[Graph, Mapping[str, Array], Sequence[str], Sequence[str]], Mapping[str, Array]]
+
+
 @dataclass(frozen=True, slots=True)
 class MatchTruth:
     """How far one match was from the truth before and after, in the output's units, and what was allowed."""
@@ -46,10 +50,13 @@ class MatchTruth:
         return self.after <= self.allowed
 
 
-def judge_matches(inner: Inner, before: Graph, after: Graph, feed: Mapping[str, Array]) -> list[MatchTruth]:
+def judge_matches(
+    inner: Inner, before: Graph, after: Graph, feed: Mapping[str, Array], recorder: Recorder | None = None
+) -> list[MatchTruth]:
     """Judge every match of one pass on boundary tensors recorded from the graph before it.
 
-    Raises NoTruth, with the reason, where a match cannot be judged alone.
+    ``recorder`` returns them without a run of the whole graph. Raises NoTruth, with the reason, where a match cannot be
+    judged alone, and what the recorder raises.
     """
     matches = inner.applied.matches
     if any(not match.old for match in matches):
@@ -60,7 +67,12 @@ def judge_matches(inner: Inner, before: Graph, after: Graph, feed: Mapping[str, 
     if strange:
         raise NoTruth(f"{quoted(strange[0])} is not in the graph before the pass")
     dynamic = [name for name in wanted if before.constant(name) is None]
-    recorded = Session(before, outputs=dynamic).run(feed)
+    recorded: Mapping[str, Array]
+    if recorder is None:
+        recorded = Session(before, outputs=dynamic).run(feed)
+    else:
+        made = {name for match in matches for name in match.outputs}
+        recorded = recorder(before, feed, [n for n in dynamic if n not in made], [n for n in dynamic if n in made])
     return [_judge(match, inner.spec.parity, before, after, recorded) for match in matches]
 
 

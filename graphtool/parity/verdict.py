@@ -39,7 +39,8 @@ class Verdict:
     rules of ``close``), ``measured`` (lossy), ``runs`` (repair of a graph that did not run). ``figures`` compare each
     output with the same output of ``against``; ``step`` are those of a lossy pass against the step before it.
     ``tolerance`` is, by output, what the noise rule allowed. ``notes`` are lines a reader should see. Where several
-    feeds were judged on, all this is of the worst one, ``feed``, and ``feeds`` has the verdict on each.
+    feeds were judged on, all this is of the worst one, ``feed``, and ``feeds`` has the verdict on each. ``judged`` is
+    how much was run: ``whole``, ``cone of N nodes``, or ``untouched`` where no tensor that an output needs had changed.
     """
 
     ok: bool
@@ -53,11 +54,16 @@ class Verdict:
     notes: tuple[str, ...] = ()
     feed: str = ""
     feeds: tuple[Heard, ...] = ()
+    judged: str = "whole"
 
 
 @dataclass(slots=True)
 class Reference:
-    """A graph whose outputs are known, and how today's names of inputs and outputs translate into its own."""
+    """A graph whose outputs are known, and how today's names of inputs and outputs translate into its own.
+
+    ``ran`` says that the whole graph was run for them; else they are known from an earlier run, since nothing that was
+    found to matter has changed, or (where there are none yet) computed when they are asked for.
+    """
 
     name: str
     graph: Graph
@@ -65,9 +71,17 @@ class Reference:
     outputs: dict[str, Array]
     tolerance: dict[str, float] | None = None  # by own name
     own_name: dict[str, str] = field(default_factory=dict)
+    ran: bool = True
+
+    def settle(self) -> None:
+        """Run the whole graph where its outputs are not known."""
+        if not self.outputs and self.graph.outputs:
+            self.outputs = Session(self.graph).run(self.feed)
+            self.ran = True
 
     def output(self, name: str) -> Array | None:
         """Return the output that is now called ``name``; an inner tensor of this graph takes another run."""
+        self.settle()
         own = self.own_name.get(name, name)
         if own not in self.outputs:
             known = own in self.graph.index.producers

@@ -1,0 +1,102 @@
+"""Recorded tensors, by the number of what they are: in memory up to a limit, beyond that in a file without a name.
+
+The file is unlinked as it is made (``tempfile.TemporaryFile``), so the system frees it when the process ends, however
+that ends. It lies in the folder for temporary files (``TMPDIR``) and takes at most a quarter of what is free there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+MEMORY = 64 << 20  # bytes of tensors kept in memory
+DISK = 4 << 30  # bytes of tensors kept in the file, at most
+_FREE = 4  # of what is free where the file lies, one part in so many
+
+
+@dataclass(frozen=True, slots=True)
+class _Spilled:
+    start: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+class Tape:
+    """Recorded tensors by number. What does not fit is not recorded, and has to be computed again."""
+
+    def __init__(self, memory: int = MEMORY, disk: int = DISK) -> None:
+        self._memory, self._disk = memory, disk
+        self._held: dict[int, Array] = {}
+        self._spilled: dict[int, _Spilled] = {}
+        self._in_memory = self._in_file = 0
+        self._file: IO[bytes] | None = None
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._held or number in self._spilled
+
+    def put(self, number: int, array: Array) -> bool:
+        """Record a tensor; return whether it is recorded now. Only numbers and booleans of numpy's own types are."""
+        if number in self:
+            return True
+        if array.dtype.kind not in "fiub":
+            return False
+        if self._in_memory + array.nbytes <= self._memory:
+            self._held[number] = array
+            self._in_memory += array.nbytes
+            return True
+        return self._spill(number, array)
+
+    def get(self, number: int) -> Array | None:
+        """Return a recorded tensor, not to be written to; None where it was not recorded."""
+        held = self._held.get(number)
+        place = self._spilled.get(number)
+        if held is not None or place is None or self._file is None:
+            return held
+        array = np.empty(place.shape, place.dtype)
+        self._file.seek(place.start)
+        self._file.readinto(_bytes(array))  # type: ignore[attr-defined]
+        return array
+
+    @property
+    def spilled(self) -> int:
+        """How many bytes lie in the file."""
+        return self._in_file
+
+    def clear(self) -> None:
+        """Forget everything and give the file back."""
+        self._held, self._spilled = {}, {}
+        self._in_memory = self._in_file = 0
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _spill(self, number: int, array: Array) -> bool:
+        if self._file is None:
+            self._disk = min(self._disk, shutil.disk_usage(tempfile.gettempdir()).free // _FREE)
+        if self._in_file + array.nbytes > self._disk:
+            return False
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed by clear, or with the process)
+            self._file.seek(self._in_file)
+            data = _bytes(np.ascontiguousarray(array))
+            while data.size:
+                data = data[self._file.write(data.data) :]
+        except OSError:  # the disk is full, or there is none: no reason to end a run
+            self._disk = self._in_file
+            return False
+        self._spilled[number] = _Spilled(self._in_file, array.dtype, array.shape)
+        self._in_file += array.nbytes
+        return True
+
+
+def _bytes(array: Array) -> NDArray[np.uint8]:
+    """Return the bytes of a contiguous array, in place."""
+    return array.reshape(-1).view(np.uint8)
