@@ -172,8 +172,9 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
         state.notes.insert(0, SORTED)
     result = Result(request, state)
     steps = pipeline.advance(state, catalog, request.keep_going)
-    for stage in stages:
-        watch(f"pass {stage.spec.name}")
+    names = [f"pass {stage.spec.name}" for stage in stages]
+    for number in range(len(names) + 1):
+        watch(names[number] if number < len(names) else "running the whole graph")
         step = next(steps, None)
         if step is None:
             break

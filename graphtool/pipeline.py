@@ -15,6 +15,7 @@ from graphtool.graph import Graph, Snapshot, check
 from graphtool.parity.budget import Budget
 from graphtool.parity.feed import Feed
 from graphtool.parity.interface import interface_fault
+from graphtool.parity.judge import Closing
 from graphtool.parity.metrics import Figures
 from graphtool.parity.panel import Panel
 from graphtool.parity.runnable import checker_fault, runnable, stand_ins
@@ -30,6 +31,11 @@ class Changes:
     def __init__(self, before: Graph, after: Graph) -> None:
         self._graphs = before, after
         self._found: Diff | None = None
+
+    @property
+    def before(self) -> Graph:
+        """The graph before the stage."""
+        return self._graphs[0]
 
     def diff(self) -> Diff:
         """Return the difference between the graphs before and after."""
@@ -87,6 +93,7 @@ class Run:
     # a graph and the first stage after it, which a reproducer needs: the start of the segment, the latest step
     segment: tuple[Snapshot, int] | None = None
     latest: tuple[Snapshot, int] | None = None
+    closed: Closing | None = None  # what the whole run at the end showed, where one was needed
 
     @property
     def ok(self) -> bool:
@@ -118,7 +125,8 @@ def begin(
     trials = [Trial(feed, must=True)] if isinstance(feed, Feed) else feed
     state = Run(graph, original, stages, feed=trials[0].feed if trials else None, notes=notes)
     if trials:
-        state.judge = Panel(original, trials, catalog.semantics(), budgets, truth)
+        local = any(stage.spec.parity in ("exact", "close") and not stage.spec.interface for stage in stages)
+        state.judge = Panel(original, trials, catalog.semantics(), budgets, truth, record=local)
         if state.judge.fault is not None and not any(stage.spec.parity == "repair" for stage in stages):
             raise state.judge.fault
         state.notes += state.judge.notes
@@ -137,7 +145,11 @@ def _lacking(op: str) -> str:
 
 
 def advance(state: Run, catalog: Catalog, keep_going: bool = False) -> Iterator[Step]:
-    """Apply the stages one by one and yield each step; stops after a broken one unless ``keep_going``."""
+    """Apply the stages one by one and yield each step; stops after a broken one unless ``keep_going``.
+
+    After the last one the whole graph is run where steps were judged on less. A promise that turns out to be broken
+    there is a last step: that of its stage, broken now, which and all after which are undone.
+    """
     meanings = catalog.semantics()
     before_fault = checker_fault(runnable(state.graph, meanings)) if state.judge is not None else None
     if before_fault:
@@ -163,6 +175,30 @@ def advance(state: Run, catalog: Catalog, keep_going: bool = False) -> Iterator[
         yield step
         if step.status == "broken" and not keep_going:
             return
+    yield from _closed(state)
+
+
+def _closed(state: Run) -> Iterator[Step]:
+    """Let the judge close the pipeline: yield the step, broken now, whose promise turns out not to hold.
+
+    That step and all after it are undone.
+    """
+    closing = None if state.judge is None else state.judge.close()
+    if closing is None:
+        return
+    if closing.verdict is None:
+        state.closed = closing
+        return
+    accepted = [number for number, step in enumerate(state.steps) if step.status == "applied"]
+    number = accepted[max(0, len(accepted) - closing.back)]
+    step = state.steps[number]
+    assert step.changes is not None, "it was applied"
+    before = step.changes.before.snapshot()
+    state.latest = before, next(place for place, stage in enumerate(state.stages) if stage is step.stage)
+    state.graph.restore(before)
+    broken = replace(step, status="broken", verdict=closing.verdict, reason=closing.verdict.reason)
+    state.steps[number:] = [broken]
+    yield broken
 
 
 def _apply(graph: Graph, before: Graph, stage: Stage, catalog: Catalog, record: bool = False) -> tuple[Step, Outcome]:

@@ -49,13 +49,13 @@ class _Doubt:
 class Closing:
     """What the run that closes a pipeline showed: figures against the start of the segment.
 
-    Where a promise turns out to be broken, ``step`` is the number of the step, counted from 0 among those that were
-    judged and accepted, and ``verdict`` what is said of it now.
+    Where a promise turns out to be broken, ``verdict`` is what is said now of its step, and ``back`` the number of that
+    step counted from the end, 1 for the last one that was accepted.
     """
 
     figures: Mapping[str, Figures]
-    step: int | None = None
     verdict: Verdict | None = None
+    back: int = 0
 
 
 class Judge(Following):
@@ -272,7 +272,7 @@ class Judge(Following):
                 verdict = Verdict(False, "not run", was.before.name, reason=str(error))
             if not verdict.ok:
                 self.unproven.clear()
-                return Closing(figures, one.number, verdict)
+                return Closing(figures, verdict, self.accepted - one.number)
         self.original, self.start, self.before, self.feed = state
         assert self.before is not None
         self.before.outputs.update(outputs)

@@ -15,7 +15,7 @@ from graphtool.graph import Graph
 from graphtool.parity.adapt import KINDS
 from graphtool.parity.budget import Budget
 from graphtool.parity.feed import Feed
-from graphtool.parity.judge import Judge
+from graphtool.parity.judge import Closing, Judge
 from graphtool.parity.metrics import eps_of
 from graphtool.parity.runerror import RunError
 from graphtool.parity.runnable import Meanings
@@ -58,16 +58,17 @@ class Panel:
         meanings: Meanings,
         budgets: Sequence[Budget] = (),
         truth: bool = False,
+        record: bool = False,
     ) -> None:
         self.truth = truth
         self.meanings = meanings
         self.notes: list[str] = []
         self._lead = 0  # the seat whose graphs and feed a reproducer needs
         first = trials[0]
-        self.seats = [Seat(first.feed, Judge(original, first.feed, meanings, budgets, truth), first.must)]
+        self.seats = [Seat(first.feed, Judge(original, first.feed, meanings, budgets, truth, record), first.must)]
         for trial in trials[1:] if self.fault is None else ():
             for feed in [trial.feed] if trial.instead is None else [trial.feed, trial.instead]:
-                judge = Judge(original, feed, meanings, budgets, truth)
+                judge = Judge(original, feed, meanings, budgets, truth, record)
                 reason = self._unfit(judge)
                 if not reason:
                     self.seats.append(Seat(feed, judge, trial.must))
@@ -157,6 +158,13 @@ class Panel:
             for seat, judge in zip(self.seats, kept, strict=True):
                 seat.judge = judge
         return self._together(verdicts, worst, notes)
+
+    def close(self) -> Closing | None:
+        """Close the pipeline on every feed, see :meth:`Judge.close`; return the earliest step that broke, if one did."""
+        found = [seat.judge.close() for seat in self.seats]
+        broken = [place for place, one in enumerate(found) if one is not None and one.verdict is not None]
+        self._lead = max(broken, key=lambda place: found[place].back) if broken else 0
+        return found[self._lead]
 
     def _together(self, verdicts: Sequence[Verdict], worst: int, notes: Sequence[str]) -> Verdict:
         found = verdicts[worst]

@@ -6,7 +6,7 @@ and weights and Constant nodes stay constants.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -84,17 +84,11 @@ def weigh(node: NodeProto) -> float:
 
 def draws(graph: Graph) -> bool:
     """Whether a node of the graph or of its bodies may give another result each time."""
-    kinds = ops.RANDOM | {"Dropout"}
-    if any(graph.index.slots_of_type(kind) for kind in kinds):
-        return True
-    held = bool(graph.index.holders()) or bool(graph.proto.functions)
-    return held and any(node.op_type in kinds for node in _every(graph))
-
-
-def _every(graph: Graph) -> Iterator[NodeProto]:
-    yield from walk(graph.proto.graph)
-    for function in graph.proto.functions:
-        yield from walk(function)
+    return any(
+        node.op_type in ops.RANDOM or (node.op_type == "Dropout" and len(node.input) > 2)
+        for part in (graph.proto.graph, *graph.proto.functions)
+        for node in walk(part)
+    )
 
 
 def part(view: View, places: Iterable[int], given: Mapping[str, Array], outputs: Sequence[str]) -> Graph:

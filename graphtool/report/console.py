@@ -152,6 +152,9 @@ def _print_step(step: Step) -> None:
 
 
 def _print_verdict(verdict: Verdict) -> None:
+    if verdict.judged != "whole":
+        what = "nothing that it needs is touched" if verdict.judged == "untouched" else f"judged on a {verdict.judged}"
+        line(f"  {what}", "dim")
     if verdict.figures:
         where = f", on the worst of {len(verdict.feeds)} feeds, {verdict.feed}" if verdict.feeds else ""
         line(f"  compared with {show(verdict.against)}{where}:")

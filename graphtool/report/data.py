@@ -70,6 +70,7 @@ def verdict_data(verdict: Verdict) -> dict[str, Any]:
         "ok": verdict.ok,
         "rule": verdict.rule,
         "against": verdict.against,
+        "judged": verdict.judged,
         "reason": verdict.reason,
         "figures": {name: figures_data(found) for name, found in verdict.figures.items()},
         "since_step_before": {name: figures_data(found) for name, found in verdict.step.items()},
