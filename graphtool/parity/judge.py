@@ -19,6 +19,7 @@ from graphtool.graph import Graph
 from graphtool.parity.adapt import KINDS, Adapted, adapt
 from graphtool.parity.budget import Budget
 from graphtool.parity.cone import MOST_SITES, Cone, Cones, NoConeError
+from graphtool.parity.double import NoTruth
 from graphtool.parity.feed import Feed
 from graphtool.parity.following import Following, carried, renamed_reference
 from graphtool.parity.metrics import Figures, equal
@@ -187,7 +188,7 @@ class Judge(Following):
         judged = "whole"
         try:
             outputs, nodes = cones.outputs(view, feed)
-            judged = f"cone of {nodes} nodes" if nodes else "untouched"
+            judged = _extent(nodes)
         except NoConeError:
             outputs = cones.whole(view, feed, recorded=doubt.costly)
         verdict = replace(self._by_class(spec, outcome, snapshots, graph, outputs), judged=judged)
@@ -212,7 +213,7 @@ class Judge(Following):
             cone = cones.cone(graph, feed, renamed, final=made)
         except NoConeError as error:
             return None, _Doubt(costly=error.costly)
-        judged = f"cone of {cone.nodes} nodes" if cone.nodes else "untouched"
+        judged = _extent(cone.nodes)
         verdict = Verdict(not cone.differ, "equal", standing.against(spec.parity).name, judged=judged)
         if cone.differ and spec.parity == "exact":
             first = next(name for name in cone.differ if name in made)
@@ -288,6 +289,8 @@ class Judge(Following):
         )
 
     def _truths(self, outcome: Outcome, snapshots: Graph, after: Graph, on_cone: bool = False) -> list[MatchTruth]:
+        if not outcome.inner:
+            raise NoTruth("nothing is recorded of its matches")
         found: list[MatchTruth] = []
         steps = [(inner, self._runnable(snapshots.at(inner.before))) for inner in outcome.inner]
         following = [*(graph for _, graph in steps[1:]), after]
@@ -296,6 +299,10 @@ class Judge(Following):
             cones = self.cones if on_cone else None
             found += judge_matches(inner, before, later, feed, cones.recorded if cones is not None else None)
         return found
+
+
+def _extent(nodes: int) -> str:
+    return f"cone of {nodes} node{'s' if nodes != 1 else ''}" if nodes else "untouched"
 
 
 def _different(first: Arrays, second: Arrays) -> list[str]:

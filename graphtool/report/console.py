@@ -92,6 +92,8 @@ def print_result(result: Result) -> None:
     console().print(steps_table(run.steps))
     for step in run.steps:
         _print_step(step)
+    if run.closed is not None:
+        line("the whole graph was run once more at the end, and computes what was promised", "dim")
     if result.path is not None:
         for name, (was, now, total) in result.classes().items():
             line(f"classes in output {show(name)}: {was} of {total} before, {now} after")

@@ -127,6 +127,7 @@ def result_data(result: Result) -> dict[str, Any]:
         "feeds": [seat.feed.recipe for seat in run.judge.seats] if run.judge is not None else [],
         "notes": run.notes,
         "steps": [step_data(step) for step in run.steps],
+        "closed": None if run.closed is None else {n: figures_data(f) for n, f in run.closed.figures.items()},
         "classes": {
             name: {"before": before, "after": after, "of": total}
             for name, (before, after, total) in result.classes().items()
