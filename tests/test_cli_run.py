@@ -17,14 +17,14 @@ from graphtool.graph import Graph
 RESULT_KEYS = {
     "schema",
     "model", "result", "ok", "fault", "feed", "notes", "steps", "classes", "atc", "atc_fault", "reproduce", "hints",
-    "feeds",
+    "feeds", "closed",
 }  # fmt: skip
 STEP_KEYS = {
     "pass", "text", "parity", "status", "reason", "matches", "misses", "nodes", "seconds", "diff", "verdict",
 }  # fmt: skip
 VERDICT_KEYS = {
     "ok", "rule", "against", "reason", "figures", "since_step_before", "tolerance", "truth", "notes",
-    "feed", "feeds",
+    "feed", "feeds", "judged",
 }  # fmt: skip
 FIGURE_KEYS = {
     "max_abs", "mean_abs", "max_rel", "cosine", "argmax_agreement", "miou", "worst_index", "count", "changed",

@@ -160,10 +160,10 @@ class Panel:
         return self._together(verdicts, worst, notes)
 
     def close(self) -> Closing | None:
-        """Close the pipeline on every feed, see :meth:`Judge.close`; return the earliest step that broke, if one did."""
+        """Close the pipeline on every feed, see :meth:`Judge.close`; of steps that broke it is the earliest."""
         found = [seat.judge.close() for seat in self.seats]
-        broken = [place for place, one in enumerate(found) if one is not None and one.verdict is not None]
-        self._lead = max(broken, key=lambda place: found[place].back) if broken else 0
+        back = [one.back if one is not None else 0 for one in found]
+        self._lead = back.index(max(back))
         return found[self._lead]
 
     def _together(self, verdicts: Sequence[Verdict], worst: int, notes: Sequence[str]) -> Verdict:

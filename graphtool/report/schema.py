@@ -87,6 +87,7 @@ FIGURES = _shared("figures", noted("How an output moved; see graphtool/parity/me
 VERDICT = _shared("verdict", noted("What the judge says; by output name.", table(
     ok=FLAG, rule=TEXT, against=TEXT, reason=TEXT, figures=by_name(FIGURES), since_step_before=by_name(FIGURES),
     tolerance=by_name(NUMBER), truth=many(table(match=TEXT, before=NUMBER, after=NUMBER, allowed=NUMBER)), notes=WORDS,
+    judged=optional(noted("How much was run: whole, cone of N nodes, or untouched.", TEXT)),
     feed=optional(noted("The feed on which all this is, the worst of several.", TEXT)),
     feeds=optional(many(table(feed=TEXT, ok=FLAG, rule=TEXT, reason=TEXT, figures=by_name(FIGURES)))),
 )))  # fmt: skip
@@ -137,6 +138,7 @@ KINDS: Mapping[str, Mapping[str, Schema]] = {
         "feeds": optional(many(by_name(ANY))),
         "notes": WORDS, "steps": many(STEP), "classes": by_name(CLASSES), "atc": many(COMMAND), "atc_fault": TEXT,
         "reproduce": TEXT, "hints": WORDS,
+        "closed": optional(nullable(by_name(FIGURES))),
     },
     "dry-run": {"model": TEXT, "dry_run": FLAG, "steps": many(STEP)},
     "inspect": {
