@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from graphtool.errors import GraphtoolError
 from graphtool.graph import Graph
+from graphtool.graph import opset as ops
 from graphtool.parity.hashes import Against, Numbers
 from graphtool.parity.metrics import equal
 from graphtool.parity.parts import View, draws, reads, run_part, work
@@ -36,11 +37,15 @@ _ROUNDS = 3  # times that a change may go on behind a tensor that was thought to
 
 
 class NoConeError(GraphtoolError):
-    """A change cannot be judged on its cone; the message says why. ``costly``: with more recorded tensors it could."""
+    """A change cannot be judged on its cone; the message says why.
 
-    def __init__(self, message: str, costly: bool = False) -> None:
+    ``costly``: with more recorded tensors it could. ``fails``: what was changed does not run, which the whole must show.
+    """
+
+    def __init__(self, message: str, costly: bool = False, fails: bool = False) -> None:
         super().__init__(message)
         self.costly = costly
+        self.fails = fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +181,7 @@ class Cones:
             given |= {name: values[old, False] for name, old in wanted.items()}
             now = run_part(view, changed, given, sorted(ends))
         except RunError as error:
-            raise NoConeError(str(error)) from None
+            raise NoConeError(str(error), fails=True) from None
         return len(changed) + len(places), {n for n, old in ends.items() if not equal(values[old, True], now[n])}
 
     def recorded(self, graph: Graph, feed: Arrays, reading: Sequence[str], making: Sequence[str]) -> dict[str, Array]:
@@ -205,6 +210,9 @@ class Cones:
         if work(view.nodes[place] for place in places) > self.share * self.before.weight:
             raise NoConeError("what it takes is most of the model", costly=True)
         values = self._values(view, feed, places, [], names)
+        for value in view.graph.outputs:
+            if value.dtype and ops.numpy_dtype(value.dtype) != values[value.name, True].dtype:
+                raise NoConeError(f"output {value.name} is declared of another type", fails=True)
         return {name: values[name, True] for name in names}, len(places)
 
     # -- what is known

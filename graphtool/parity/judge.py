@@ -40,10 +40,11 @@ Arrays = Mapping[str, Array]
 
 @dataclass(frozen=True, slots=True)
 class _Doubt:
-    """What a cone that did not accept a step leaves: where values differ, or that it would have cost too much."""
+    """What a cone that did not accept a step leaves: where values differ, that it costs too much, or does not run."""
 
     culprit: str = ""
     costly: bool = False
+    fails: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +188,8 @@ class Judge(Following):
         view = cones.view(graph, feed, renamed)
         judged = "whole"
         try:
+            if doubt.fails:
+                raise NoConeError("the changed nodes do not run alone")
             outputs, nodes = cones.outputs(view, feed)
             judged = _extent(nodes)
         except NoConeError:
@@ -212,7 +215,7 @@ class Judge(Following):
         try:
             cone = cones.cone(graph, feed, renamed, final=made)
         except NoConeError as error:
-            return None, _Doubt(costly=error.costly)
+            return None, _Doubt(costly=error.costly, fails=error.fails)
         judged = _extent(cone.nodes)
         verdict = Verdict(not cone.differ, "equal", standing.against(spec.parity).name, judged=judged)
         if cone.differ and spec.parity == "exact":
