@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
-from graphtool import api, golden
-from graphtool.parity.feed import draw
-from graphtool.zoo.icnet import write_icnet
+from graphtool import golden
+from graphtool.golden.recording import Asked, prepare_record, prepare_update
 
 PASSES = "resize_nearest,prune_outputs"
 SIZES = {"icnet": (1024, 2048), "icnet_256x512": (256, 512)}
@@ -17,15 +15,12 @@ def main() -> None:
     """Record each size, replacing what is there."""
     folder = Path(__file__).resolve().parent
     for name, (height, width) in SIZES.items():
-        with tempfile.TemporaryDirectory() as scratch:
-            model = Path(scratch, "ICNet.onnx")
-            write_icnet(model, height, width)
-            result = api.run(api.load(model), PASSES)
-            write = golden.update if name in golden.list_goldens(folder) else golden.record
-            saved = Path(scratch, "ICNet.graphtool.onnx")
-            result.graph.save(saved)
-            graph = api.load(saved)
-            print(f"wrote {write(name, graph, saved, draw(graph), folder)}")
+        command = f"graphtool zoo icnet {{model}} --height {height} --width {width}"
+        prepare = prepare_update if name in golden.list_goldens(folder) else prepare_record
+        made = prepare(name, folder, Asked(command=command, passes=PASSES))
+        for text in made.changes():
+            print(text)
+        print(f"wrote {made.write()}")
 
 
 if __name__ == "__main__":

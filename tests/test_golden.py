@@ -513,7 +513,7 @@ def test_nothing_is_left_half_written(tmp_path: Path, monkeypatch: pytest.Monkey
         with pytest.raises(ModelError, match="full"):
             recorded(tmp_path, other, "new")
     with monkeypatch.context() as patch:
-        patch.setattr(golden.store, "to_toml", fails)
+        patch.setattr(golden.make, "to_toml", fails)
         with pytest.raises(ModelError, match="full"):
             golden.update("old", other, None, draw(other), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
@@ -620,7 +620,7 @@ def test_every_value_of_a_wrong_type_is_named(broken: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("format = 1", "format = 2", "format: 2 is not known"),
+        ("format = 2", "format = 3", "format: 3 is not known"),
         ('type = "float32"', 'type = "float33"', "type: 'float33' is no element type"),
         ('mean = "', 'mean = "zz', "is no hexadecimal float"),
         ("may_flip = 0", "may_flip = -1", "may_flip: must be at least 0"),

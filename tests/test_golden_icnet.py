@@ -21,6 +21,14 @@ def test_the_demo_holds(name: str, height: int, width: int) -> None:
     assert checked.ok, checked.faults
 
 
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_a_record_holds_under_other_numbers_of_threads(threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHTOOL_THREADS", threads)
+    checked = golden.check_record("icnet_256x512", RECORDS)
+    assert checked.ok, checked.faults
+    assert checked.lines[0].startswith("pipeline 'resize_nearest,prune_outputs': each of 2 passes makes the same graph")
+
+
 def test_another_coordinate_mode_is_found() -> None:
     result = api.run(Graph(build_icnet(256, 512)), "resize_nearest:coordinate_mode=half_pixel,prune_outputs")
     checked = golden.check("icnet_256x512", result.graph, RECORDS)

@@ -29,12 +29,17 @@ def feed_record(feed: Feed) -> FeedRecord:
 
 def drawn(kept: FeedRecord, graph: Graph) -> Feed:
     """Return the recorded feed, drawn again; raises FeedError where it does not come out the same."""
-    assert kept.seed is not None
-    fixed = {value.name for value in graph.inputs if value.static}
-    feed = draw(graph, kept.seed, {given.name: given.shape for given in kept.inputs if given.name not in fixed})
+    feed = redrawn(kept, graph)
     if reason := feed_fault(kept, feed):
         raise FeedError(f"drawn with seed {kept.seed}, the feed is not the recorded one: {reason}")
     return feed
+
+
+def redrawn(kept: FeedRecord, graph: Graph) -> Feed:
+    """Return a feed drawn with the recorded seed and, for what the graph leaves open, the recorded sizes."""
+    assert kept.seed is not None
+    loose = {value.name for value in graph.inputs if not value.static}
+    return draw(graph, kept.seed, {given.name: given.shape for given in kept.inputs if given.name in loose})
 
 
 def feed_fault(kept: FeedRecord, feed: Feed) -> str | None:

@@ -29,6 +29,7 @@ _DIFF_LINES = 20
 _ALIGNED = 4000  # lines up to which an insertion is recognised as one: aligning is quadratic at worst
 _PLAIN = re.compile(r"[\w.:/-]+", re.ASCII)
 _NUMBER = re.compile(r"%\d+")
+_GONE = re.compile(r"%\d+-")
 _CONTENT = re.compile(r"\] (?:sha256:[0-9a-f]{16}|\{[^{}]*\})")
 
 
@@ -164,7 +165,7 @@ def _typed(value: Value) -> str:
     return f"{_word(value.name)}: {value.type_text()}"
 
 
-def graph_fault(recorded: Sequence[str], lines: Sequence[Line]) -> str | None:
+def graph_fault(recorded: Sequence[str], lines: Sequence[Line], what_it_is: str = "run.txt") -> str | None:
     """Return how the graph differs from the recorded lines: what, at which node, and a short diff; None where not."""
     new = [line.text for line in lines]
     old = list(recorded)
@@ -176,12 +177,39 @@ def graph_fault(recorded: Sequence[str], lines: Sequence[Line]) -> str | None:
     else:
         what = "another graph"
         old = _renumbered(old, new)
-    first = next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    first = first_difference(old, new)
     node = lines[first].node if first < len(lines) else ""
     where = f"line {first + 1}" + (f", node {quoted(node)}" if node else "")
     changes = list(itertools.islice(difflib.unified_diff(old, new, n=1, lineterm=""), 2, None))
     more = [f"... and {len(changes) - _DIFF_LINES} more lines"] if len(changes) > _DIFF_LINES else []
-    return "\n    ".join([f"run.txt: {what}, first at {where}", *changes[:_DIFF_LINES], *more])
+    return "\n    ".join([f"{what_it_is}: {what}, first at {where}", *changes[:_DIFF_LINES], *more])
+
+
+def first_difference(old: Sequence[str], new: Sequence[str]) -> int:
+    """Return the first line, from 0, in which two texts differ; the length of the shorter where none does."""
+    return next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+
+
+def inherited(before: Sequence[str], lines: Sequence[Line]) -> list[Line]:
+    """Return ``lines`` with the numbers that their values have in ``before``, the graph before a pass; new ones above.
+
+    So a line that the pass did not touch stays as it is, and a change of the pass moves few lines of its text.
+    """
+    old, new = list(before), [line.text for line in lines]
+    if (found := _numbered_like(new, old)) is None:
+        return list(lines)
+    fresh: dict[str, str] = {}
+    start = 1 + max((int(word[1:]) for line in old for word in _NUMBER.findall(line)), default=-1)
+
+    def number(match: re.Match[str]) -> str:
+        return fresh.setdefault(match[0], f"%{start + len(fresh)}")
+
+    return [Line(_GONE.sub(number, text), line.node) for text, line in zip(found, lines, strict=True)]
+
+
+def changes(old: list[str], new: list[str]) -> list[str]:
+    """Return a unified diff of two texts of graphs without its head; values keep their numbers across it."""
+    return list(itertools.islice(difflib.unified_diff(_renumbered(old, new), new, n=1, lineterm=""), 2, None))
 
 
 def _without_contents(lines: Sequence[str]) -> list[str]:
@@ -189,14 +217,23 @@ def _without_contents(lines: Sequence[str]) -> list[str]:
 
 
 def _renumbered(old: list[str], new: list[str]) -> list[str]:
-    """Return the old lines with the numbers that their values have in the new ones; a value that is gone is ``%N-``.
+    """Return the old lines with the numbers of the new ones, or as they are where that would hide the difference.
 
     A node put in or taken out shifts every number behind it; this keeps those lines out of the diff.
     """
+    found = _numbered_like(old, new)
+    return old if found is None or found == new else found
+
+
+def _numbered_like(old: list[str], new: list[str]) -> list[str] | None:
+    """Return the old lines with the numbers that their values have in the new ones; a value that is gone is ``%N-``.
+
+    None where there are too many lines to align.
+    """
     a, b = ([_NUMBER.sub("%", line) for line in lines] for lines in (old, new))
-    start = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    start = first_difference(a, b)
     if max(len(a), len(b)) - start > _ALIGNED:
-        return old
+        return None
     pairs = [(n, n) for n in range(start)]
     for block in difflib.SequenceMatcher(None, a[start:], b[start:], autojunk=False).get_matching_blocks():
         pairs += [(start + block.a + n, start + block.b + n) for n in range(block.size)]
@@ -208,5 +245,4 @@ def _renumbered(old: list[str], new: list[str]) -> list[str]:
             if was not in numbers and now not in taken:
                 numbers[was] = now
                 taken.add(now)
-    found = [_NUMBER.sub(lambda match: numbers.get(match[0], f"{match[0]}-"), line) for line in old]
-    return old if found == new else found
+    return [_NUMBER.sub(lambda match: numbers.get(match[0], f"{match[0]}-"), line) for line in old]

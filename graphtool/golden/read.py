@@ -8,10 +8,24 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 
 from graphtool.errors import GoldenError, did_you_mean, quoted, show
-from graphtool.golden.records import FORMAT, LOOSE, SAMPLES, FeedRecord, InputRecord, Number, OutputRecord, Record
+from graphtool.golden.records import (
+    FORMAT,
+    LOOSE,
+    READABLE,
+    SAMPLES,
+    SOURCES,
+    FeedRecord,
+    InputRecord,
+    Number,
+    OutputRecord,
+    Record,
+    Source,
+    StepRecord,
+)
 from graphtool.graph.values import dtype_code
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_STEP_FILE = re.compile(r"steps/[\w.-]+\.txt", re.ASCII)
 _MOST_SIZE = 1 << 40
 _WHOLE = range(-(1 << 63), 1 << 64)  # what some element type holds
 
@@ -131,12 +145,12 @@ def from_toml(text: str, file: str) -> Record:
         top = Table(file, tomllib.loads(text))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise GoldenError(f"{file}: not TOML: {show(error) or 'nested too deep'}") from None
-    if (found := top.whole("format")) != FORMAT:
+    if (found := top.whole("format")) not in READABLE:
         raise top.error("format", f"{found} is not known to this graphtool, which writes {FORMAT}")
-    top.only("format", "outputs", "graph", "model", "versions", "feed", "output")
+    top.only("format", "outputs", "graph", "model", "versions", "feed", "pipeline", "output")
     graph, model, feed = top.sub("graph"), top.sub("model"), top.sub("feed")
     graph.only("nodes", "sha256")
-    model.only("file", "sha256")
+    model.only("file", "sha256", *SOURCES)
     outputs = tuple(_read_output(table) for table in top.array("output"))
     names = [output.name for output in outputs]
     if names != top.items("outputs"):
@@ -152,6 +166,8 @@ def from_toml(text: str, file: str) -> Record:
         top.texts("versions"),
         _read_feed(feed),
         outputs,
+        _read_source(model),
+        *(_read_pipeline(top.sub("pipeline")) if "pipeline" in top.table else (None, ())),
     )
 
 
@@ -161,6 +177,35 @@ def _unique(table: Table, key: str, names: Iterable[str]) -> None:
         if name in seen:
             raise table.error(key, f"{quoted(name)} is there twice")
         seen.add(name)
+
+
+def _read_source(model: Table) -> Source | None:
+    kinds = [kind for kind in SOURCES if kind in model.table]
+    if len(kinds) > 1:
+        raise model.error(kinds[1], f"the model has one source, and {kinds[0]} is there too")
+    if not kinds:
+        return None
+    text = model.text(kinds[0])
+    if not text or "\0" in text:
+        raise model.error(kinds[0], "is empty or holds a NUL")
+    return Source(kinds[0], text)
+
+
+def _read_pipeline(table: Table) -> tuple[str, tuple[StepRecord, ...]]:
+    table.only("passes", "step")
+    steps = []
+    for number, step in enumerate(table.array("step")):
+        step.only("pass", "matches", "nodes", "file", "sha256")
+        file = step.text("file") if "file" in step.table else ""
+        if file and not _STEP_FILE.fullmatch(file):
+            raise step.error("file", f"{quoted(file)} is no file of a record")
+        text = step.text("pass") if number else ""  # the first is the model itself
+        steps.append(
+            StepRecord(text, step.whole("matches"), step.whole("nodes"), file, step.digest("sha256") if file else "")
+        )
+    if not steps:
+        raise table.error("step", "is missing; is the file truncated?")
+    return table.text("passes"), tuple(steps)
 
 
 def _read_feed(feed: Table) -> FeedRecord:

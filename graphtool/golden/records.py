@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)  # 1 had neither source nor pipeline
 SAMPLES = 64
 LOOSE = "loose"  # in place of a sampled label that may be another one on another machine
 Number = int | float
@@ -75,11 +76,46 @@ class OutputRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where the model of a record comes from.
+
+    ``kind`` is ``path`` (``text`` is relative to the record's folder, with slashes), ``variable`` (the environment
+    variable that holds its path) or ``command`` (which writes it to ``{model}``).
+    """
+
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text if self.kind == "path" else f"${self.text}" if self.kind == "variable" else f"`{self.text}`"
+
+
+SOURCES = ("path", "variable", "command")
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One pass of a recorded pipeline: its text, matches, and the graph after it.
+
+    ``file`` holds that graph, beside outputs.toml, and has ``sha256``; both are empty where the pass changed nothing.
+    The model itself is a step without a text.
+    """
+
+    text: str
+    matches: int
+    nodes: int
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """A golden record but for the graph itself, of which it holds the number of nodes and run.txt's SHA-256.
 
     ``model`` is the source's file name (None: not given) and ``model_files`` the SHA-256 of it and of its external
-    data by name, ``versions`` those of the packages that made the record: to be read, not judged.
+    data by name, ``versions`` those of the packages that made the record: to be read, not judged. ``source`` says where
+    to find the model again, ``passes`` is the pipeline that makes the recorded graph of it (None: the model is it), and
+    ``steps`` the graphs on the way.
     """
 
     nodes: int
@@ -89,6 +125,9 @@ class Record:
     versions: Mapping[str, str]
     feed: FeedRecord
     outputs: tuple[OutputRecord, ...]
+    source: Source | None = None
+    passes: str | None = None
+    steps: tuple[StepRecord, ...] = ()
 
 
 def to_toml(record: Record) -> str:
@@ -97,15 +136,27 @@ def to_toml(record: Record) -> str:
     parts = [
         _HEADER + _table({"format": FORMAT, "outputs": [output.name for output in record.outputs]}),
         "[graph]\n" + _table({"nodes": record.nodes, "sha256": record.run_sha256}),
-        "[model]\n" + _table({"file": record.model, "sha256": dict(record.model_files)}),
+        "[model]\n" + _table({"file": record.model, "sha256": dict(record.model_files)} | _source_table(record)),
         "[versions]\n" + _table(record.versions),
         "[feed]\n" + _table({"source": feed.source, "seed": feed.seed, "dims": dict(feed.dims)}),
     ]
     for given in feed.inputs:
         table = {"name": given.name, "type": given.type, "shape": list(given.shape), "sha256": given.sha256}
         parts.append("[[feed.input]]\n" + _table(table))
+    if record.passes is not None:
+        parts.append("[pipeline]\n" + _table({"passes": record.passes}))
+    parts += ["[[pipeline.step]]\n" + _table(_step_table(step)) for step in record.steps]
     parts += ["[[output]]\n" + _table(_output_table(output)) for output in record.outputs]
     return "\n".join(parts)
+
+
+def _source_table(record: Record) -> dict[str, object]:
+    return {} if record.source is None else {record.source.kind: record.source.text}
+
+
+def _step_table(step: StepRecord) -> dict[str, object]:
+    kept: dict[str, object] = {"pass": step.text or None, "matches": step.matches, "nodes": step.nodes}
+    return kept | ({"file": step.file, "sha256": step.sha256} if step.file else {})
 
 
 def _output_table(output: OutputRecord) -> dict[str, object]:

@@ -2,78 +2,61 @@
 
 ``golden/NAME/run.txt`` is the graph, a line a node; ``outputs.toml`` says on which feed it was run and what came out. A
 record is judged with the ``close`` tolerance of the day it was made, even for an exact pipeline: CPUs and versions of
-onnxruntime differ in the last bits. Only :func:`record` and :func:`update` write.
+onnxruntime differ in the last bits. Only :func:`record`, :func:`update` and :func:`write` write.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import shutil
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-import onnxruntime
 from numpy.typing import NDArray
 
-import graphtool
-from graphtool.errors import FeedError, GoldenError, did_you_mean, quoted, show
-from graphtool.golden.feed import drawn, feed_fault, feed_record
-from graphtool.golden.graph import graph_fault, graph_lines
-from graphtool.golden.outputs import OutputFigures, judge_output, measure
-from graphtool.golden.read import from_toml
-from graphtool.golden.records import Record, to_toml
+from graphtool.errors import FeedError, GoldenError, quoted
+from graphtool.golden.feed import drawn, feed_fault
+from graphtool.golden.files import FOLDER, OWN, RUN, existing, place_of, read_record
+from graphtool.golden.graph import first_difference, graph_fault, graph_lines
+from graphtool.golden.make import Origin, changed_versions, known, make
+from graphtool.golden.outputs import OutputFigures, judge_output
 from graphtool.graph import Graph
-from graphtool.graph.bodies import all_tensors
-from graphtool.graph.save import replacing, write_text
-from graphtool.graph.weights import external_place, is_external
+from graphtool.graph.save import write_text
 from graphtool.parity.feed import Feed
-from graphtool.parity.metrics import equal
 from graphtool.parity.runerror import RunError
 from graphtool.parity.runnable import Meanings, runnable
 from graphtool.parity.session import Session
-from graphtool.parity.ties import loose_labels
-from graphtool.parity.tolerance import close_tolerance
-from graphtool.rewrite import Catalog
 
 Array = NDArray[Any]
-
-FOLDER = Path("golden")
-_RUN, _OUTPUTS = "run.txt", "outputs.toml"
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
-_MOST_BYTES = 1 << 26  # of a file of a record
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """How a check went: it holds where there are no ``faults``.
+    """How a check went: it holds where there are no ``faults``, or was skipped for a ``reason``.
 
     Each fault is one difference, that of the graph with a short diff below it. ``lines`` say of each part how it
-    compares, ``figures`` are those of the outputs that were judged.
+    compares, ``figures`` are those of the outputs that were judged. ``place`` is the file of the record, and the line
+    in it from 1, where the graph first differs.
     """
 
     name: str
     faults: tuple[str, ...]
     lines: tuple[str, ...]
     figures: Mapping[str, OutputFigures] = field(default_factory=dict)
+    place: tuple[str, int] | None = None
+    reason: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether the record holds."""
+        """Whether nothing is wrong: the record holds, or was skipped."""
         return not self.faults
 
-
-def list_goldens(folder: Path = FOLDER) -> tuple[str, ...]:
-    """Return the names of the records in ``folder``, in order; none where there is no such folder."""
-    if not folder.is_dir():
-        return ()
-    return tuple(sorted(p.name for p in folder.iterdir() if _NAME.fullmatch(p.name) and (p / _OUTPUTS).is_file()))
+    @property
+    def status(self) -> str:
+        """Return ``holds``, ``fails`` or ``skipped``."""
+        return "fails" if self.faults else "skipped" if self.reason else "holds"
 
 
 def record(
@@ -92,21 +75,8 @@ def record(
     Raises GoldenError where the record exists or two runs do not agree, FeedError where a drawn feed cannot be drawn
     again, RunError.
     """
-    target = _place(name, folder)
-    if target.exists() or target.is_symlink():
-        raise GoldenError(f"golden {quoted(name)} exists in {quoted(folder)}; `golden update {name}` replaces it")
-    texts = _texts(graph, model, feed, outputs, meanings)
-    part = folder / f".graphtool-{os.urandom(8).hex()}.part"
-    try:
-        part.mkdir(parents=True)
-        for file, text in texts.items():
-            write_text(part / file, text)
-        part.rename(target)
-    except OSError as error:
-        raise GoldenError(f"cannot write {quoted(target)}: {error.strerror}") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return target
+    target = new_place(name, folder)
+    return write(target, make(graph, Origin(model), feed, outputs, meanings).texts)
 
 
 def update(
@@ -119,11 +89,46 @@ def update(
     meanings: Meanings | None = None,
 ) -> Path:
     """Replace the record ``name``, as :func:`record` writes it; raises GoldenError where there is none."""
-    target = _existing(name, folder)
-    texts = _texts(graph, model, feed, outputs, meanings)
-    with ExitStack() as files:  # both are complete before either takes its place
+    target = existing(name, folder)
+    return write(target, make(graph, Origin(model), feed, outputs, meanings).texts)
+
+
+def new_place(name: str, folder: Path) -> Path:
+    """Return where a new record goes; raises GoldenError where there is one."""
+    target = place_of(name, folder)
+    if target.exists() or target.is_symlink():
+        raise GoldenError(f"golden {quoted(name)} exists in {quoted(folder)}; `golden update {name}` replaces it")
+    return target
+
+
+def write(target: Path, texts: Mapping[str, str], also: Callable[[Path], object] = lambda _: None) -> Path:
+    """Write the files of a record, all or none; ``also`` writes more into the folder that it is given.
+
+    A record in that place is replaced; what somebody else put beside it stays.
+    """
+    part, old = (target.with_name(f".graphtool-{os.urandom(8).hex()}.part") for _ in range(2))
+    try:
+        part.mkdir(parents=True)
         for file, text in texts.items():
-            files.enter_context(replacing(target / file)).write(text.encode())
+            (part / file).parent.mkdir(exist_ok=True)
+            write_text(part / file, text)
+        also(part)
+        if target.is_dir():
+            target.rename(old)
+            for path in old.iterdir():
+                if path.name not in OWN:
+                    path.rename(part / path.name)
+        try:
+            part.rename(target)
+        except OSError:
+            if old.is_dir():
+                old.rename(target)
+            raise
+    except OSError as error:
+        raise GoldenError(f"cannot write {quoted(target)}: {error.strerror}") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
     return target
 
 
@@ -135,8 +140,7 @@ def check(
     ``feed`` is needed, and must hold the recorded numbers, where the record was made with a feed from a file. A graph
     that cannot run on the feed is a fault. Raises GoldenError for an unknown or broken record or the wrong feed.
     """
-    target = _existing(name, folder)
-    kept, recorded = _read(target)
+    kept, recorded = read_record(existing(name, folder))
     if feed is None and kept.feed.seed is None:
         raise GoldenError(
             f"golden {quoted(name)} was recorded on the feed {quoted(kept.feed.source)}; give it with --feed"
@@ -145,7 +149,7 @@ def check(
         raise GoldenError(f"golden {quoted(name)} was recorded on another feed: {reason}")
     lines = graph_lines(graph)
     fault = graph_fault(recorded, lines)
-    own = runnable(graph, _known(meanings))
+    own = runnable(graph, known(meanings))
     reports: list[str] = []
     faults: list[str] = []
     figures: dict[str, OutputFigures] = {}
@@ -155,124 +159,19 @@ def check(
         faults.append(f"the outputs cannot be judged: {error}")
     else:
         figures = {was.name: judge_output(was, outputs[was.name]) for was in kept.outputs if was.name in outputs}
-        known = [was.name for was in kept.outputs]
-        faults += [f"output {quoted(was)} is gone" for was in known if was not in figures]
-        faults += [f"output {quoted(new)} is new" for new in outputs if new not in known]
+        names = [was.name for was in kept.outputs]
+        faults += [f"output {quoted(was)} is gone" for was in names if was not in figures]
+        faults += [f"output {quoted(new)} is new" for new in outputs if new not in names]
         faults += [reason for found in figures.values() for reason in found.faults]
         reports = [found.text() for found in figures.values()]
+    place = None
     if fault is None:
         reports.insert(0, f"run.txt: the same graph, {kept.nodes} nodes")
     else:
         faults.insert(0, fault)
+        place = RUN, 1 + first_difference(recorded, [line.text for line in lines])
         if len(faults) == 1:
             reports.append("the numbers agree: if the graph was meant to change, update the record")
     if faults:
-        reports += _changed_versions(kept)
-    return Checked(name, tuple(faults), tuple(reports), figures)
-
-
-# -- files
-
-
-def _place(name: str, folder: Path) -> Path:
-    if not _NAME.fullmatch(name):
-        raise GoldenError(f"{quoted(name)} is no name for a golden: use letters, digits, - and _ (at most 100)")
-    return folder / name
-
-
-def _existing(name: str, folder: Path) -> Path:
-    target = _place(name, folder)
-    if not target.is_dir():
-        known = list_goldens(folder)
-        hint = did_you_mean(name, known) or (f"; there are {', '.join(known)}" if known else "; there is none")
-        raise GoldenError(f"no golden {quoted(name)} in {quoted(folder)}{hint}")
-    return target
-
-
-def _read(target: Path) -> tuple[Record, list[str]]:
-    """Return a record and the lines of its graph."""
-    kept = from_toml(_text(target / _OUTPUTS), show(target / _OUTPUTS))
-    text = _text(target / _RUN)
-    if _sha256(text.encode()) != kept.run_sha256:
-        raise GoldenError(
-            f"{show(target / _RUN)}: it is not the text whose sha256 is in {_OUTPUTS} (graph.sha256); "
-            "truncated or edited? restore both files, or update the record"
-        )
-    return kept, text.splitlines()
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise GoldenError(f"{show(path)}: larger than {_MOST_BYTES} bytes")
-        # a checkout may have turned LF into CR LF
-        return path.read_bytes().decode().replace("\r\n", "\n")
-    except OSError as error:
-        raise GoldenError(f"{show(path)}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise GoldenError(f"{show(path)}: not UTF-8 text at byte {error.start}") from None
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-# -- recording
-
-
-def _texts(
-    graph: Graph, model: Path | None, feed: Feed, outputs: Mapping[str, Array] | None, meanings: Meanings | None
-) -> dict[str, str]:
-    """Return the files of a record by name."""
-    kept = feed_record(feed)
-    if kept.seed is not None:
-        drawn(kept, graph)
-    own = runnable(graph, _known(meanings))
-    session = Session(own)
-    ran = session.run(feed.arrays)
-    again = outputs if outputs is not None else session.run(feed.arrays)
-    for name, array in ran.items():
-        if name not in again or not equal(array, again[name]):
-            reason = "is not what was given" if outputs is not None else "differs between two runs on one feed"
-            raise GoldenError(f"output {quoted(name)} {reason}; nothing is recorded")
-    del session, again
-    tolerance = close_tolerance(own, feed.arrays, ran)
-    loose = loose_labels(own, feed.arrays, ran)
-    run = "".join(f"{line.text}\n" for line in graph_lines(graph))
-    done = Record(
-        nodes=len(graph.nodes),
-        run_sha256=_sha256(run.encode()),
-        model=None if model is None else model.name,
-        model_files={} if model is None else _model_files(model),
-        versions=_versions(),
-        feed=kept,
-        outputs=tuple(measure(name, array, tolerance[name], loose.get(name)) for name, array in ran.items()),
-    )
-    return {_RUN: run, _OUTPUTS: to_toml(done)}
-
-
-def _known(meanings: Meanings | None) -> Meanings:
-    return Catalog().semantics() if meanings is None else meanings
-
-
-def _versions() -> dict[str, str]:
-    known = {"graphtool": graphtool, "onnx": onnx, "onnxruntime": onnxruntime, "numpy": np}
-    return {name: str(module.__version__) for name, module in known.items()}
-
-
-def _changed_versions(kept: Record) -> list[str]:
-    pairs = [(name, kept.versions[name], now) for name, now in _versions().items() if name in kept.versions]
-    return [f"recorded with {name} {show(was)}; this is {now}" for name, was, now in pairs if was != now]
-
-
-def _model_files(model: Path) -> dict[str, str]:
-    """Return the SHA-256 of the bytes of a model's file and of its external data, by file name."""
-    graph = Graph.load(model)
-    folder = model.parent.resolve()
-    places = {external_place(tensor, folder).path for tensor in all_tensors(graph.proto) if is_external(tensor)}
-    files = {model.name: model} | {path.relative_to(folder).as_posix(): path for path in sorted(places)}
-    found = {}
-    for name, path in files.items():
-        with path.open("rb") as file:
-            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+        reports += changed_versions(kept)
+    return Checked(name, tuple(faults), tuple(reports), figures, place)

@@ -14,7 +14,6 @@ from graphtool.atc.command import Command
 from graphtool.cases import Result as CaseResult
 from graphtool.diff import Diff, summary
 from graphtool.errors import show
-from graphtool.golden import Checked
 from graphtool.graph import Graph
 from graphtool.job import Result
 from graphtool.parity.metrics import Figures
@@ -229,16 +228,6 @@ def print_inspection(graph: Graph, words: Mapping[str, str | None], counts: Mapp
             tail = f"  out_nodes {show(word)}" if what == "output" and word else ""
             line(f"  {what} {show(value.name)}: {value.type_text()}{tail}")
     line("ops: " + ", ".join(f"{show(op)} {count}" for op, count in counts.items()))
-
-
-def print_golden(found: Checked) -> None:
-    """Print how a check against a golden record went."""
-    for text in found.lines:
-        line(text)
-    for fault in found.faults:
-        for text in fault.split("\n"):  # a difference between graphs has several lines
-            line(text, "red")
-    line(f"golden {show(found.name)} {'holds' if found.ok else 'does not hold'}", "green" if found.ok else "bold red")
 
 
 def print_passes(specs: Sequence[Pass]) -> None:

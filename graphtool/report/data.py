@@ -9,7 +9,6 @@ from typing import Any
 
 from graphtool.atc.command import Command
 from graphtool.cases import Result as CaseResult
-from graphtool.golden import Checked
 from graphtool.job import Result
 from graphtool.parity.metrics import Figures
 from graphtool.parity.verdict import Verdict
@@ -159,13 +158,6 @@ def pass_data(spec: Pass) -> dict[str, Any]:
             for c in spec.cases
         ],
     }
-
-
-def golden_data(found: Checked) -> dict[str, Any]:
-    """Return how a check against a golden record went."""
-    status = "holds" if found.ok else "fails"
-    lists = {"faults": list(found.faults), "lines": list(found.lines)}
-    return {"name": found.name, "ok": found.ok, "status": status, "reason": "", **lists}
 
 
 def case_data(result: CaseResult) -> dict[str, Any]:

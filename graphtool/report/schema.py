@@ -112,10 +112,13 @@ LOOK = table(
 )
 GOLDEN = _shared("golden", noted("A record and how its check went; reason says why it was skipped.", table(
     name=TEXT, ok=FLAG, status={"enum": ["holds", "fails", "skipped"]}, reason=TEXT, faults=WORDS, lines=WORDS,
+    outputs=many(table(name=TEXT, error=NUMBER, worst=TEXT, tolerance=NUMBER, flips=nullable(COUNT), may_flip=COUNT)),
+    place=nullable(table(file=TEXT, line=COUNT)),
 )))  # fmt: skip
 RECORD = table(
-    name=TEXT, fault=TEXT, model=optional(nullable(TEXT)), source=optional(TEXT), nodes=optional(COUNT),
-    outputs=optional(COUNT), feed=optional(TEXT), pipeline=optional(nullable(TEXT)), versions=optional(by_name(TEXT)),
+    name=TEXT, fault=TEXT, model=optional(nullable(TEXT)), source=optional(nullable(table(kind=TEXT, text=TEXT))),
+    nodes=optional(COUNT), outputs=optional(WORDS), feed=optional(table(source=TEXT, seed=nullable(WHOLE))),
+    pipeline=optional(nullable(TEXT)), versions=optional(by_name(TEXT)),
 )  # fmt: skip
 
 FINDING = _shared("atc-finding", noted("What ATC would say; code is ATC's own, or empty.", table(

@@ -1,0 +1,167 @@
+"""A record made, or made anew, from a model and where that comes from: everything but the writing. Floor 5."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from graphtool.errors import GoldenError, PromiseError, quoted
+from graphtool.golden.checking import kept_feed, loaded, model_for
+from graphtool.golden.data_set import write_test_data_set
+from graphtool.golden.feed import redrawn
+from graphtool.golden.files import DATA_SET, OUTPUTS, STEPS, existing, read_record, read_text
+from graphtool.golden.graph import changes
+from graphtool.golden.make import Made, Origin, make
+from graphtool.golden.records import Record, Source
+from graphtool.golden.source import command_source, found, path_source, variable_source
+from graphtool.golden.steps import replay_stages
+from graphtool.golden.store import new_place, write
+from graphtool.graph import Graph
+from graphtool.parity.feed import Feed, draw
+from graphtool.rewrite import Catalog, parse_pipeline
+
+_SHOWN = 30  # lines of a file's difference
+
+Settings = Mapping[str, Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a record is to be made from.
+
+    One of ``model``, ``variable`` and ``command`` names the model (for an update: or none). ``passes`` is a pipeline to
+    run first, with ``settings`` by pass and parameter. ``feed`` gives the feed for a graph, or None for the default:
+    drawn with seed 0, and in an update the recorded one. ``data_set`` keeps inputs and outputs beside the record.
+    ``commands`` allows any command to run.
+    """
+
+    model: Path | None = None
+    variable: str | None = None
+    command: str | None = None
+    passes: str | None = None
+    settings: Settings | None = None
+    feed: Callable[[Graph], Feed | None] = lambda _: None
+    data_set: bool = False
+    commands: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A record that is ready to be written to ``target``; ``warning`` is a line the user should see."""
+
+    target: Path
+    made: Made
+    graph: Graph
+    feed: Feed
+    data_set: bool
+    warning: str = ""
+
+    def write(self) -> Path:
+        """Write the record, all of it or nothing; return its folder."""
+        return write(self.target, self.made.texts, self._also)
+
+    def _also(self, folder: Path) -> None:
+        if self.data_set:
+            write_test_data_set(folder / DATA_SET, self.graph, self.feed, self.made.outputs)
+
+    def changes(self) -> list[str]:
+        """Return how the record differs from what is there: lines of text, none where nothing does."""
+        return list(itertools.chain.from_iterable(self._changes()))
+
+    def _changes(self) -> Iterator[list[str]]:
+        old_steps = {f"{STEPS}/{path.name}" for path in (self.target / STEPS).glob("*.txt")}
+        for name in sorted({*self.made.texts, *old_steps}, key=lambda name: (name != OUTPUTS, name)):
+            path = self.target / name
+            old = read_text(path).splitlines() if path.is_file() else []
+            new = self.made.texts.get(name, "").splitlines()
+            if old == new:
+                continue
+            if not old or not new:
+                yield [f"{name}: is {'new' if new else 'gone'}, {len(old or new)} lines"]
+                continue
+            found = _toml_changes(old, new) if name == OUTPUTS else changes(old, new)
+            more = [f"  ... and {len(found) - _SHOWN} more lines"] * (len(found) > _SHOWN)
+            yield [f"{name}:", *(f"  {text}" for text in found[:_SHOWN]), *more]
+        if self.data_set != (self.target / DATA_SET).is_dir():
+            yield [f"{DATA_SET}: is {'new' if self.data_set else 'gone'}"]
+
+
+def prepare_record(name: str, folder: Path, asked: Asked) -> Prepared:
+    """Return a new record; raises GoldenError where there is one, PromiseError where a pass breaks its promise."""
+    target = new_place(name, folder)
+    with ExitStack() as stack:
+        source, path = _source(asked, target, stack)
+        if path is None:
+            raise GoldenError("no model is named; give MODEL, --from-env NAME or --from-command COMMAND")
+        return _prepared(target, asked, source, path, None)
+
+
+def prepare_update(name: str, folder: Path, asked: Asked) -> Prepared:
+    """Return a record in place of one that there is: from the same model, pipeline and feed where none is named."""
+    target = existing(name, folder)
+    with ExitStack() as stack:
+        source, path = _source(asked, target, stack)
+        kept: Record | None = None
+        try:
+            kept, _ = read_record(target)
+        except GoldenError:
+            if path is None:  # a broken record cannot say what it was made from
+                raise
+        if path is None and kept is not None:
+            source, path = kept.source, stack.enter_context(model_for(kept, target, None, asked.commands))
+        assert path is not None
+        return _prepared(target, asked, source, path, kept)
+
+
+def _source(asked: Asked, target: Path, stack: ExitStack) -> tuple[Source | None, Path | None]:
+    named = [word for word in (asked.model, asked.variable, asked.command) if word is not None]
+    if len(named) > 1:
+        raise GoldenError("MODEL, --from-env and --from-command exclude each other: a model has one source")
+    if asked.model is not None:
+        return path_source(asked.model, target), asked.model
+    if not named:
+        return None, None
+    source = command_source(asked.command) if asked.command is not None else variable_source(asked.variable or "")
+    # whoever types a command wants it to run
+    return source, stack.enter_context(found(source, target, commands=True))
+
+
+def _prepared(target: Path, asked: Asked, source: Source | None, path: Path, kept: Record | None) -> Prepared:
+    graph = loaded(path)
+    catalog = Catalog()
+    passes = asked.passes or (kept.passes if kept is not None else None)
+    run = None
+    if passes is not None:
+        stages = parse_pipeline(passes, catalog, asked.settings)
+        run = replay_stages(graph, stages, catalog, _feed(asked, graph, None, target))
+        if run.fault:
+            raise PromiseError(f"{run.fault}; nothing is recorded")
+    feed = _feed(asked, graph, kept, target)
+    made = make(graph, Origin(path, source, run), feed, meanings=catalog.semantics())
+    data_set = asked.data_set or (kept is not None and (target / DATA_SET).is_dir())
+    warning = ""
+    if source is None:
+        warning = "the model lies outside this folder, so the record does not say where; `golden check` needs MODEL"
+    elif kept is None and "seed" not in feed.recipe and not data_set:
+        warning = "the feed came from a file, which `golden check` needs again; --data-set keeps it beside the record"
+    return Prepared(target, made, graph, feed, data_set, warning)
+
+
+def _feed(asked: Asked, graph: Graph, kept: Record | None, target: Path) -> Feed:
+    if (given := asked.feed(graph)) is not None:
+        return given
+    if kept is None:
+        return draw(graph)
+    if kept.feed.seed is not None:
+        return redrawn(kept.feed, graph)
+    if (feed := kept_feed(kept.feed, target, graph)) is not None:
+        return feed
+    raise GoldenError(f"the record was made on the feed {quoted(kept.feed.source)}; give it with --feed")
+
+
+def _toml_changes(old: list[str], new: list[str]) -> list[str]:
+    return list(itertools.islice(difflib.unified_diff(old, new, n=0, lineterm=""), 2, None))

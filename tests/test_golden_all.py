@@ -1,0 +1,117 @@
+"""All golden records at once: each in a process of its own, one table, reports."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as Xml
+
+import pytest
+from clirun import RELU, Cli
+
+from graphtool.golden import children
+from graphtool.golden.checking import Options
+
+# stands between: does to the records of three names what a broken onnxruntime would, and passes the others on
+BETWEEN = """import os, runpy, signal, sys, time
+words = sys.argv[1:]
+name = words[2]
+if name == "crashes":
+    os.kill(os.getpid(), signal.SIGSEGV)
+if name == "hangs":
+    time.sleep(600)
+if name == "babbles":
+    print("{"); sys.exit(0)
+os.execv(sys.executable, [sys.executable, "-m", "graphtool.cli.main", *words])
+"""
+
+
+@pytest.fixture
+def three(cli: Cli) -> Cli:
+    """Records of which one holds, one does not, and one has no model."""
+    for name in ("good", "moved", "gone"):
+        cli.save(f"{name}.onnx", RELU)
+        cli.ok("golden", "record", name, f"{name}.onnx")
+    cli.save("moved.onnx", RELU.replace("Relu", "Neg"))
+    (cli.folder / "gone.onnx").unlink()
+    return cli
+
+
+def test_one_table_and_the_reports_of_all(three: Cli) -> None:
+    words = ["golden", "check", "--junit", "j.xml", "--report", "sarif:s.json", "--report", "github:g.txt"]
+    ended = three(*words, "--jobs", "2", "--report", "markdown:m.md")
+    assert (ended.code, ended.err) == (1, ""), ended
+    rows = [line.split() for line in ended.out.splitlines()[1:4]]
+    assert rows == [["gone", "fails"], ["good", "same", "1", "of", "1", "0", "holds"], rows[2]]
+    assert rows[2][:2] == ["moved", "other"] and rows[2][-1] == "fails"
+    assert ended.out.endswith("1 hold, 2 do not\n")
+    assert "golden 'gone': the model is not there: gone.onnx; --allow-missing skips it" in ended.out
+    assert "run.txt: another graph, first at line 4, node 'relu'" in ended.out
+    suite = Xml.fromstring((three.folder / "j.xml").read_text())
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("3", "2", "0")
+    places = [
+        result["locations"][0]["physicalLocation"]
+        for result in json.loads((three.folder / "s.json").read_text())["runs"][0]["results"]
+    ]
+    assert [(place["artifactLocation"]["uri"], place["region"]["startLine"]) for place in places] == [
+        ("golden/gone/outputs.toml", 1),
+        ("golden/moved/run.txt", 4),
+    ]
+    assert (
+        "::error file=golden/moved/run.txt,line=4,title=graphtool golden::moved: "
+        in (three.folder / "g.txt").read_text()
+    )
+    assert "| `moved` | `other` |" in (three.folder / "m.md").read_text()
+
+
+def test_a_missing_model_may_be_skipped_and_is_listed(three: Cli) -> None:
+    ended = three("golden", "check", "--allow-missing", "--junit", "j.xml")
+    assert ended.code == 1 and ended.out.endswith("1 hold, 1 do not, 1 skipped\n")
+    skipped = Xml.fromstring((three.folder / "j.xml").read_text()).find("testsuite/testcase/skipped")
+    assert skipped is not None and skipped.get("message") == "the model is not there: gone.onnx"
+    data = three("golden", "check", "--allow-missing", "--json").json()
+    assert [(entry["name"], entry["status"]) for entry in data["records"]] == [
+        ("gone", "skipped"), ("good", "holds"), ("moved", "fails"),
+    ]  # fmt: skip
+
+
+def test_nothing_to_check_is_an_error(cli: Cli) -> None:
+    assert "no records in 'golden'" in cli.refused("golden", "check")
+    assert "no records in 'none'" in cli.refused("golden", "check", "--dir", "none")
+
+
+def test_a_crash_a_hang_and_nonsense_are_rows(three: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = three.write("between.py", BETWEEN)
+    monkeypatch.setattr(children, "COMMAND", (sys.executable, str(script)))
+    names = ["babbles", "crashes", "good", "hangs"]
+    told: list[str] = []
+    found = children.check_all(names, Path("golden"), Options(), jobs=2, time_limit=8, watch=told.append)
+    assert [entry["name"] for entry in found] == names and len(told) == 4
+    assert [entry["status"] for entry in found] == ["fails", "fails", "holds", "fails"]
+    assert found[0]["faults"] == ["the check ended with exit code 0"]
+    assert found[1]["faults"] == ["the check was ended by SIGSEGV"]
+    assert found[3]["faults"] == ["no result within 8 s (--time-limit)"]
+
+
+def test_the_cores_are_shared_out(three: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def one(name: str, folder: Path, options: Options, limit: float | None, environment: dict[str, str]) -> dict:
+        seen.append(environment["GRAPHTOOL_THREADS"])
+        return {"name": name}
+
+    monkeypatch.setattr(children, "check_one", one)
+    cores = len(os.sched_getaffinity(0))
+    children.check_all(["a", "b"], Path("golden"), Options(), jobs=2)
+    children.check_all(["a"], Path("golden"), Options(), jobs=8)
+    assert seen == [str(max(1, cores // 2))] * 2 + [str(cores)], "one record alone has all"
+
+
+def test_a_broken_record_is_listed_as_such(three: Cli) -> None:
+    three.write("golden/moved/outputs.toml", "format = 9")
+    out = three.ok("golden", "list")
+    assert "good" in out and "broken: golden/moved/outputs.toml: format: 9 is not known" in out.replace("\n", " ")
+    records = {entry["name"]: entry for entry in three("golden", "list", "--json").json()["records"]}
+    assert records["moved"]["fault"] and records["good"]["source"] == {"kind": "path", "text": "../../good.onnx"}
