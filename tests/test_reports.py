@@ -34,6 +34,7 @@ WORDS = {
     "passes test": ["passes", "test", "rules"],
     "passes explain": ["passes", "explain", "resize_nearest", "net.onnx"],
     "atc emit": ["atc", "emit", "net.onnx"],
+    "atc explain": ["atc", "explain", "atc.sh"],
 }
 
 
@@ -63,6 +64,7 @@ def net(cli: Cli) -> Cli:
     cli.save("net.onnx")
     cli.save("relu.onnx", RELU)
     cli.write("lie.toml", LIE)
+    cli.write("atc.sh", "atc --model=net.onnx --framework=5 --output=net --soc_version=Ascend310 --mode=9 --nil=1\n")
     (cli.folder / "rules").mkdir()
     cli.write("rules/lie.toml", LIE)
     cli.ok("run", "net.onnx", "-p", "resize_nearest,prune_outputs", "-o", "near.onnx")
