@@ -11,10 +11,11 @@ from rewriting import lines
 
 from graphtool.api import run
 from graphtool.cases import model_of
-from graphtool.errors import PassError
+from graphtool.errors import PassError, PromiseError
 from graphtool.graph import Graph
 from graphtool.graph.bodies import walk
 from graphtool.natives._half_types import slots_of
+from graphtool.parity.budget import parse_budget
 from graphtool.pipeline import Step
 
 HALF, FULL = TensorProto.FLOAT16, TensorProto.FLOAT
@@ -39,6 +40,28 @@ def casts(graph: Graph) -> list[tuple[str, int]]:
 
 
 # -- where Casts go
+
+
+HALVED = (
+    "g (float[2,3] x) => (float[2,3] y, int64[2] n) { e = Exp(x) y = Neg(e) n = ArgMax<axis = 1, keepdims = 0>(y) }"
+)
+
+
+def test_its_own_budget_holds_where_the_user_gives_none() -> None:
+    graph = model_of(HALVED, 17)
+    large = {"x": np.array([[12, 1, 2], [3, 4, 5]], np.float32)}  # e^12 is no float16
+    with pytest.raises(
+        PromiseError, match=r"cosine 0 is below the budget 0.99 of the pass; --min cosine=X sets another"
+    ):
+        run(graph, "float16_model", feed=large)
+    assert run(graph, "float16_model", feed={"x": large["x"] / 4}).ok
+    looser = [parse_budget("cosine=-1", "min"), parse_budget("max_abs=1", "max")]
+    with pytest.raises(PromiseError, match=r"max_abs inf is above the budget 1$"):
+        run(graph, "float16_model", feed=large, budgets=looser)
+    near = {"x": np.full((2, 3), 2.0, np.float32)}
+    strict = [parse_budget("y:cosine=1", "min"), parse_budget("y:max_abs=0", "max")]
+    with pytest.raises(PromiseError, match="max_abs"):
+        run(graph, "float16_model", feed=near, budgets=strict)
 
 
 def test_one_cast_for_all_readers_of_an_input_and_none_between_nodes() -> None:

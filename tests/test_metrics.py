@@ -17,6 +17,7 @@ from graphtool import seeded
 from graphtool.errors import UsageError
 from graphtool.parity.budget import METRICS, Budget, broken, check, parse_budget
 from graphtool.parity.metrics import compare, eps_of, equal
+from graphtool.rewrite import passfile
 
 Array = np.ndarray
 NAN, INF = math.nan, math.inf
@@ -330,6 +331,7 @@ def test_a_mismatch_breaks_every_budget_but_agreement() -> None:
         assert check(Budget(metric, 1e300, None, "max"), "y", worst)
     assert check(Budget("cosine", 0.1, None, "min"), "y", worst)
     assert METRICS.keys() == {"max_abs", "mean_abs", "max_rel", "cosine", "argmax_agreement", "miou"}
+    assert tuple(METRICS) == passfile.METRICS
 
 
 def test_broken_budgets_of_several_outputs() -> None:

@@ -40,8 +40,8 @@ BROKEN = {
     ),
     "unknown key, nothing near": (
         "zzz = 1\n" + TOP + RULE,
-        "zzz: unknown key; known here: summary, why, parity, interface, requires, exact_form, params, edit, rewrite, "
-        "region, boundary, native, sequence, fixpoint, semantics, case",
+        "zzz: unknown key; known here: summary, why, parity, interface, requires, exact_form, budget, params, edit, "
+        "rewrite, region, boundary, native, sequence, fixpoint, semantics, case",
     ),
     "missing summary": ('why = "w"\nparity = "exact"\n' + RULE, "summary: is missing"),
     "empty summary": ('summary = " "\nwhy = "w"\nparity = "exact"\n' + RULE, "summary: must not be empty"),
@@ -75,6 +75,18 @@ BROKEN = {
         "rewrite[0].opset: '~11' is not a bound such as …",
     ),
     "exact_form of a wrong type": (TOP + "exact_form = true\n" + RULE, "exact_form: must be a string"),
+    "budget of an unknown metric": (
+        TOP.replace("exact", "lossy") + "budget = { cosin = 0.9 }\n" + RULE,
+        "budget.cosin: unknown metric; did you mean 'cosine'?  (one of …",
+    ),
+    "budget that is no number": (
+        TOP.replace("exact", "lossy") + "budget = { cosine = true }\n" + RULE,
+        "budget.cosine: must be a finite number",
+    ),
+    "budget of an exact pass": (
+        TOP + "budget = { cosine = 0.9 }\n" + RULE,
+        "budget: is for a lossy pass: the other classes promise more than a bound",
+    ),
     # bodies
     "no body": (
         TOP,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +31,7 @@ class Budget:
     bound: float
     output: str | None
     kind: Kind
+    own: bool = False  # the pass's, not the user's
 
     def text(self) -> str:
         """Return the budget as the words of a command line, such as ``--min 794:cosine=0.99``."""
@@ -83,7 +84,19 @@ def check(budget: Budget, output: str, figures: Figures) -> str | None:
     if holds:
         return None
     relation = "above" if budget.kind == "max" else "below"
-    return f"output {quoted(output)}: {budget.metric} {value:.6g} is {relation} the budget {budget.bound:g}"
+    whose = f" of the pass; --{budget.kind} {budget.metric}=X sets another" if budget.own else ""
+    return f"output {quoted(output)}: {budget.metric} {value:.6g} is {relation} the budget {budget.bound:g}{whose}"
+
+
+def own_budgets(bounds: Mapping[str, float], given: Sequence[Budget], figures: Mapping[str, Figures]) -> list[Budget]:
+    """Return the bounds of a pass by output: where that has the metric, and the user has not bounded it."""
+    return [
+        Budget(metric, bound, output, METRICS[metric][0], own=True)
+        for metric, bound in bounds.items()
+        for output, found in figures.items()
+        if METRICS[metric][1](found) is not None
+        and not any(b.metric == metric and b.output in (None, output) for b in given)
+    ]
 
 
 def broken(budgets: Iterable[Budget], figures: Mapping[str, Figures]) -> list[str]:

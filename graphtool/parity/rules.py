@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphtool.errors import GraphtoolError, quoted
-from graphtool.parity.budget import Budget, broken
+from graphtool.parity.budget import Budget, broken, own_budgets
 from graphtool.parity.double import NoTruth
 from graphtool.parity.metrics import Figures, compare, eps_of, equal
 from graphtool.parity.ties import loose_labels
@@ -67,7 +67,8 @@ def by_class(
         case _:
             verdict = _close(standing.start, pairs, figures, truths, always)
     if verdict.ok and spec.parity in ("lossy", "float16"):
-        reasons = broken([b for b in budgets if b.output is None or b.output in figures], figures)
+        given = [b for b in budgets if b.output is None or b.output in figures]
+        reasons = broken([*given, *own_budgets(spec.budget, given, figures)], figures)
         if reasons:
             return replace(verdict, ok=False, reason=reasons[0])
     return verdict

@@ -31,6 +31,7 @@ from graphtool import kernels
 from graphtool.errors import FeedError, UsageError, did_you_mean, quoted
 from graphtool.graph import Graph
 from graphtool.graph.weights import filled, is_external, payload_bytes
+from graphtool.parity.halves import rounded
 from graphtool.parity.ortvalues import from_ort, is_foreign, to_ort
 from graphtool.parity.runerror import RunError, run_error
 
@@ -91,6 +92,7 @@ class Session:
         weights: Mapping[str, Array] | None = None,
     ) -> None:
         self.outputs = list(dict.fromkeys(outputs if outputs is not None else (value.name for value in graph.outputs)))
+        graph = rounded(graph)
         given = weight_arrays(graph, weights)
         options = kernels.options(level, threads)
         folder = "session.model_external_initializers_file_folder_path"

@@ -245,6 +245,8 @@ def print_pass(spec: Pass) -> None:
         line(text)
     needs = ", ".join(f"opset {sign}{bound}" for sign, bound in spec.requires.opset)
     line(f"promise: {spec.parity}" + (f"; needs {needs}" if needs else ""))
+    if spec.budget:
+        line(f"its budget: {', '.join(f'{metric}={bound:g}' for metric, bound in spec.budget.items())}")
     if spec.exact_form:
         line(f"the same job without changing numbers: {spec.exact_form}")
     if spec.sequence:

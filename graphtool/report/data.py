@@ -148,6 +148,7 @@ def pass_data(spec: Pass) -> dict[str, Any]:
         "interface": sorted(spec.interface),
         "requires": [f"opset {sign}{bound}" for sign, bound in spec.requires.opset],
         "exact_form": spec.exact_form,
+        "budget": dict(spec.budget),
         "sequence": list(spec.sequence),
         "params": [
             {"name": p.name, "type": p.type, "default": p.default, "help": p.help, "choices": list(p.choices)}

@@ -167,6 +167,9 @@ def _facts(spec: Pass, others: set[str]) -> Iterator[str]:
         yield f"- Needs opset {', '.join(f'`{sign}{bound}`' for sign, bound in spec.requires.opset)}."
     if spec.interface:
         yield f"- Changes the model's inputs or outputs: {', '.join(sorted(spec.interface))}."
+    if spec.budget:
+        bounds = ", ".join(f"`{metric} = {bound:g}`" for metric, bound in spec.budget.items())
+        yield f"- Held to {bounds} where `--min` or `--max` gives no other."
     if spec.exact_form:
         yield f"- The same job without changing numbers: {_link(spec.exact_form, others)}."
     if spec.native:

@@ -103,7 +103,8 @@ PARAM = _shared("parameter", table(name=TEXT, type=TEXT, default=ANY, help=TEXT,
 CASE = _shared("case", table(name=TEXT, opset=COUNT, before=TEXT, after=nullable(TEXT), params=by_name(ANY)))
 PASS = {
     "name": TEXT, "summary": TEXT, "why": TEXT, "parity": TEXT, "interface": WORDS, "requires": WORDS,
-    "exact_form": nullable(TEXT), "sequence": WORDS, "params": many(PARAM), "cases": many(CASE),
+    "exact_form": nullable(TEXT), "budget": by_name(NUMBER), "sequence": WORDS, "params": many(PARAM),
+    "cases": many(CASE),
 }  # fmt: skip
 LISTED = {key: optional(value) for key, value in PASS.items() if key != "name"}
 PLACE = {"where": TEXT, "op": nullable(TEXT), "body": nullable(TEXT)}

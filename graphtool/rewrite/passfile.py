@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from graphtool.errors import PassError, show
+from graphtool.errors import PassError, did_you_mean, show
 from graphtool.rewrite.bodies import Body, Requires, read_bodies, read_rule
 from graphtool.rewrite.edit import PLACES
 from graphtool.rewrite.native import check_native
@@ -20,6 +22,7 @@ PARITIES = ("exact", "close", "float16", "lossy", "repair")
 # those whose map the judge has; no other is accepted
 INTERFACES = ("names", "types", "shapes", "order", "subset", "cut", "append", "inputs")
 STORED = ("file", "external", "stripped")  # in the model file, in a data file, left in another model file
+METRICS = ("max_abs", "mean_abs", "max_rel", "cosine", "argmax_agreement", "miou")  # that parity/budget.py knows
 MAX_FILE = 1 << 18  # bytes
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # a.b.c ... of more parts than any key has: tomllib's time is quadratic in them, minutes for a file of this size
@@ -62,6 +65,7 @@ class Pass:
     interface: frozenset[str]
     requires: Requires
     exact_form: str | None
+    budget: Mapping[str, float]  # for a lossy pass: bounds by metric, where the user gives none
     params: tuple[Param, ...]
     bodies: tuple[Body, ...]
     native: str | None
@@ -103,8 +107,8 @@ def parse_pass(table: dict[str, object], path: Path, file: str) -> Pass:
     if not _NAME.fullmatch(name):
         raise PassError(f"{file}: a pass file is named in lower case with underscores, such as fuse_gelu.toml")
     reader.only(
-        "summary", "why", "parity", "interface", "requires", "exact_form", "params", "edit", "rewrite", "region",
-        "boundary", "native", "sequence", "fixpoint", "semantics", "case",
+        "summary", "why", "parity", "interface", "requires", "exact_form", "budget", "params", "edit", "rewrite",
+        "region", "boundary", "native", "sequence", "fixpoint", "semantics", "case",
     )  # fmt: skip
     params = tuple(_param(name, inner) for name, inner in reader.tables("params"))
     bodies = read_bodies(reader, params)
@@ -128,6 +132,7 @@ def parse_pass(table: dict[str, object], path: Path, file: str) -> Pass:
         frozenset(interface) | {kind for body in bodies for kind in _implied(body)},
         Requires.read(reader, "requires"),
         reader.text("exact_form", default=None),
+        _budget(reader),
         params,
         bodies,
         native,
@@ -150,6 +155,20 @@ def _line(reader: Reader, key: str) -> str:
     if not text:
         raise reader.error(key, "must not be empty")
     return text
+
+
+def _budget(reader: Reader) -> dict[str, float]:
+    bounds: dict[str, float] = {}
+    for metric, bound in reader.table_of("budget").items():
+        key = f"budget.{metric}"
+        if metric not in METRICS:
+            raise reader.error(key, f"unknown metric{did_you_mean(metric, METRICS)}  (one of {', '.join(METRICS)})")
+        if isinstance(bound, bool) or not isinstance(bound, (int, float)) or not math.isfinite(bound):
+            raise reader.error(key, "must be a finite number")
+        bounds[metric] = float(bound)
+    if bounds and reader.choice("parity", PARITIES) != "lossy":
+        raise reader.error("budget", "is for a lossy pass: the other classes promise more than a bound")
+    return bounds
 
 
 def _param(name: str, reader: Reader) -> Param:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphtool.rewrite.params import TYPES
-from graphtool.rewrite.passfile import INTERFACES, PARITIES, STORED
+from graphtool.rewrite.passfile import INTERFACES, METRICS, PARITIES, STORED
 
 Schema = dict[str, Any]
 
@@ -163,6 +163,10 @@ _KEYS: Schema = {
         "What changes in inputs and outputs; a boundary implies its own.", **{"enum": list(INTERFACES)}
     ),
     "exact_form": _text("For a lossy pass, the pass that does the same job without changing numbers."),
+    "budget": _table(
+        "For a lossy pass: bounds by metric that hold where the user gives none for it.",
+        {metric: {"type": "number"} for metric in METRICS},
+    ),
     "params": _named("Parameters by name.", _PARAM, _NAME),
     "edit": _tables(_EDIT),
     "rewrite": _tables(_rewrite("A pattern of nodes and what takes its place.", _RULE, opset=_BODY_OPSET)),
