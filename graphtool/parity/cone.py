@@ -39,7 +39,7 @@ _ROUNDS = 3  # times that a change may go on behind a tensor that was thought to
 class NoConeError(GraphtoolError):
     """A change cannot be judged on its cone; the message says why.
 
-    ``costly``: with more recorded tensors it could. ``fails``: what was changed does not run, which the whole must show.
+    ``costly``: with more recorded tensors it could. ``fails``: what was changed does not run, which the whole shows.
     """
 
     def __init__(self, message: str, costly: bool = False, fails: bool = False) -> None:
