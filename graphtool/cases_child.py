@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from graphtool import guard
 from graphtool.cases import Result, catalog_of, run_entry
 from graphtool.errors import show
 from graphtool.rewrite import Catalog
@@ -51,8 +52,10 @@ def run_guarded(
                     elif "pass" in told:
                         left, case = told["pass"], "-"
                         watch(f"pass {entries[left].name}")
+                        guard.begin(f"pass {entries[left].name}", seconds)
                     elif "case" in told:
                         case = told["case"]
+                        guard.begin(f"case {case} of pass {entries[left].name}", seconds)
                     else:
                         left += 1
             except BaseException:  # the caller stops early

@@ -52,9 +52,11 @@ AtcOptions = Annotated[
 
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
-    """Show what is under way on stderr, where that is a terminal."""
+    """Show what is under way on stderr, where that is a terminal, and tell the supervisor."""
+    from graphtool import guard
+
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield guard.begin
         return
     from rich.console import Console
     from rich.text import Text
@@ -62,7 +64,12 @@ def progress() -> Iterator[Callable[[str], None]]:
     from graphtool.errors import show
 
     with Console(stderr=True).status("starting") as status:
-        yield lambda text: status.update(Text(show(text)))
+
+        def watch(text: str) -> None:
+            guard.begin(text)
+            status.update(Text(show(text)))
+
+        yield watch
 
 
 def dump(kind: str, data: Mapping[str, Any]) -> None:

@@ -11,9 +11,10 @@ import typer
 
 from graphtool import __version__
 from graphtool.cli import atc, check_passes, compare, diff, golden, inspect, report, run, zoo
-from graphtool.errors import GraphtoolError, show
+from graphtool.errors import GraphtoolError, quoted, show
 
 _INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+_LIMITS = ("--memory-limit", "--time-limit")
 _WHOLE = 1 << 20  # characters of a message: no limit
 
 app = typer.Typer(
@@ -48,12 +49,41 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
     ] = False,
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Memory for any command, such as 8G; 0: no limit. Default: 90 % of all."),
+    ] = None,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(metavar="SECONDS", help="Time for each phase of any command; 0: no limit. Default: by size."),
+    ] = None,
 ) -> None:
-    pass
+    from graphtool.guard.limits import say
+
+    say(memory_limit, time_limit)
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 fine, 1 a promise, budget or golden broke or models differ, 2 unusable."""
+    """Run the command line, guarded where that is possible: in a child, so that no model can end the tool itself.
+
+    Exit codes: 0 fine, 1 a promise, budget or golden broke or models differ, 2 unusable.
+    """
+    from graphtool.guard import command as guarded
+    from graphtool.guard.limits import of_environment
+
+    if not guarded.possible():
+        command()
+        return
+    try:
+        limits = of_environment()
+    except GraphtoolError as error:
+        _end(str(error), error.exit_code)
+    sys.exit(guarded.run(command, limits))
+
+
+def command() -> None:
+    """Run the command line in this process."""
+    sys.argv[1:] = _limits_first(sys.argv[1:])
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name must not be too much for an ASCII terminal
     try:
@@ -69,10 +99,41 @@ def main() -> None:
     except BrokenPipeError:  # `graphtool ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except MemoryError:
-        _end("out of memory", 2)
+    except MemoryError as error:
+        _end(f"{_while(error)}out of memory; --memory-limit SIZE allows more, where the machine has it", 2)
+    except RecursionError as error:
+        _end(f"{_while(error)}something is nested too deeply for this process", 2)
     except OSError as error:
         _end(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "), 2)
+    except Exception as error:
+        if os.environ.get("GRAPHTOOL_TRACEBACK"):
+            raise
+        said = f"{type(error).__name__}: {show(' '.join(str(error).split()), 200)}"
+        _end(f"{_while(error)}internal error, {said}; GRAPHTOOL_TRACEBACK=1 shows where, for a report", 2)
+
+
+def _limits_first(words: list[str]) -> list[str]:
+    """Return the words with those about limits in front, where the parser takes them for every command."""
+    first, rest = [], []
+    left = iter(words)
+    for word in left:
+        if word == "--":
+            rest += [word, *left]
+        elif word in _LIMITS:
+            first += [word, *(value for value in [next(left, None)] if value is not None)]
+        elif word.startswith(tuple(f"{name}=" for name in _LIMITS)):
+            first.append(word)
+        else:
+            rest.append(word)
+    return first + rest
+
+
+def _while(error: BaseException) -> str:
+    """Return the files and the phase in which an error was raised, as the beginning of a message."""
+    from graphtool.guard import phases
+
+    files = ", ".join(map(quoted, phases.files()))
+    return "".join(f"{part}: " for part in (files, phases.where(error)) if part)
 
 
 def _end(message: str, code: int) -> NoReturn:

@@ -8,6 +8,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
+from graphtool import guard
 from graphtool.errors import ModelError, quoted
 from graphtool.graph.values import dtype_name
 from graphtool.graph.weights import Mapped, skeleton_of
@@ -21,6 +22,9 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x80\x02", "a Python pickle (a PyTorch checkpoint?), not an ONNX model; export it to ONNX first"),
     (b"\x93NUMPY", "a .npy array, not an ONNX model"),
 )
+# what a large model may take longer in each phase; measured on ICNet a phase takes a hundredth of it
+_SECONDS_A_BYTE = 1e-6
+_SECONDS_A_NODE = 0.01
 _FAULT = "cannot be used as a model"
 _LONGEST_FEED = 2**28  # bytes; do not read gigabytes to say what a broken file may be
 _BROKEN = "it is not ONNX, or it is truncated; copy or download it again"
@@ -28,6 +32,14 @@ _BROKEN = "it is not ONNX, or it is truncated; copy or download it again"
 
 def load_model(path: Path) -> tuple[onnx.ModelProto, Mapped]:
     """Return the skeleton of the model at ``path`` and the mapped file with its weights; raises ModelError."""
+    guard.about(path)
+    with guard.phase("loading"):
+        model, source = _load(path)
+    guard.allow(_SECONDS_A_BYTE * len(source.view) + _SECONDS_A_NODE * len(model.graph.node))
+    return model, source
+
+
+def _load(path: Path) -> tuple[onnx.ModelProto, Mapped]:
     where = quoted(path)
     try:
         if path.is_dir():

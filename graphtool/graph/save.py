@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 import onnx
 from onnx import TensorProto
 
+from graphtool import guard
 from graphtool.errors import ModelError, quoted
 from graphtool.graph.bodies import all_tensors
 from graphtool.graph.stripped import file_of, is_stripped
@@ -27,12 +28,14 @@ _ALIGNMENT = 4096  # lets a reader map a tensor by page, as the ONNX IR advises 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside ``path`` that takes its place when the block ends well, and vanishes otherwise."""
+    kept = contextlib.ExitStack()
     try:
         if path.is_dir():
             raise ModelError(f"cannot write {quoted(path)}: it is a folder")
         if path.exists() and not path.is_file():  # renaming over /dev/null would remove it
             raise ModelError(f"cannot write {quoted(path)}: it is not a regular file")
         part = path.with_name(f".graphtool-{os.urandom(8).hex()}.part")
+        kept.enter_context(guard.temporary(part))
         file = part.open("xb")
     except OSError as error:
         raise ModelError(f"cannot write {quoted(path)}: {error.strerror}") from None
@@ -44,6 +47,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise ModelError(f"cannot write {quoted(path)}: {error.strerror}") from None
     finally:
         part.unlink(missing_ok=True)
+        kept.close()
 
 
 def write_text(path: Path, text: str) -> None:

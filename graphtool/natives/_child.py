@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from graphtool import guard
+
 # the child limits itself: code between fork and exec is not safe in a process with threads, which onnxruntime starts
 _LIMITS = """
 import resource
@@ -34,13 +36,14 @@ def run(script: str, arguments: Sequence[str], seconds: int, memory: int) -> End
     The child reads no input, and takes no module from the current folder.
     """
     try:
-        child = subprocess.run(
-            [sys.executable, "-P", "-c", _LIMITS.format(memory=memory) + script, *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=seconds,
-            check=False,
-        )
+        with guard.phase("computing in a child", seconds):
+            child = subprocess.run(
+                [sys.executable, "-P", "-c", _LIMITS.format(memory=memory) + script, *arguments],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=seconds,
+                check=False,
+            )
     except subprocess.TimeoutExpired:
         return Ended(-1, late=True)
     if child.returncode < 0:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 import graphtool
-from graphtool import kernels
+from graphtool import guard, kernels
 from graphtool.errors import FeedError, UsageError, did_you_mean, quoted
 from graphtool.graph import Graph
 from graphtool.graph.weights import filled, is_external, payload_bytes
@@ -106,9 +106,14 @@ class Session:
         self._arrays = given  # an OrtValue does not keep its array alive
         model = _model(graph, self.outputs, given)
         try:
-            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            with guard.phase("onnxruntime loads the graph"):
+                self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise run_error(error, "load") from None
+        # what may never end is named, since nobody can be asked while it runs
+        loop = next((node for op in ("Loop", "Scan") for node in graph.index.by_type(op)), None)
+        in_it = "" if loop is None else f", in it {loop.op_type} {quoted(loop.name or next(iter(loop.output), ''))}"
+        self._phase = f"onnxruntime runs the graph{in_it}"
         self._session.disable_fallback()  # it would print
         self._foreign = any(is_foreign(value.type) for value in self._session.get_outputs())
         self._takes = {value.name for value in self._session.get_inputs()}
@@ -129,11 +134,12 @@ class Session:
         if not self.outputs:
             return {}  # onnxruntime takes an empty list for all outputs
         try:
-            if self._foreign or any(array.dtype.kind == "V" for array in arrays.values()):
-                feed = {name: to_ort(array) for name, array in arrays.items()}
-                found = [from_ort(value) for value in self._session.run_with_ort_values(self.outputs, feed)]
-            else:
-                found = self._session.run(self.outputs, dict(arrays))
+            with guard.phase(self._phase):
+                if self._foreign or any(array.dtype.kind == "V" for array in arrays.values()):
+                    feed = {name: to_ort(array) for name, array in arrays.items()}
+                    found = [from_ort(value) for value in self._session.run_with_ort_values(self.outputs, feed)]
+                else:
+                    found = self._session.run(self.outputs, dict(arrays))
         except RunError:
             raise
         except Exception as error:
