@@ -51,6 +51,13 @@ def begin(text: str, seconds: float = 0) -> None:
     _say(seconds)
 
 
+def anew(text: str) -> None:
+    """Begin something that has nothing to do with the files of before."""
+    _files.clear()
+    tell("anew", "")
+    begin(text)
+
+
 @contextmanager
 def phase(text: str, seconds: float = 0) -> Iterator[None]:
     """Say what is at work inside the block; ``seconds`` is the time it may take at least, should the limit be lower."""

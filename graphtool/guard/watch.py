@@ -63,6 +63,8 @@ class Watch:
                 if self.phase:  # before the first one modules were imported
                     self._longest = max(self._longest, self._taken)
                 self._taken, self._asked, self.phase = 0.0, float(seconds), text
+            case "anew", _:
+                self.files.clear()
             case "file", path:
                 self.files.append(path)
             case ["pause" | "resume" as which]:

@@ -20,7 +20,7 @@ from typing import IO, Any, Self, TypeVar
 
 from graphtool.errors import GraphtoolError, show
 from graphtool.guard.limits import Limits
-from graphtool.guard.phases import begin
+from graphtool.guard.phases import anew
 from graphtool.guard.watch import TICK, Watch
 
 T = TypeVar("T")
@@ -156,7 +156,7 @@ def serve(words: list[str]) -> None:
         while request := _received(requests):
             try:
                 function, arguments = pickle.loads(request)
-                begin(getattr(function, "__name__", "the call"))
+                anew(getattr(function, "__name__", "the call"))
                 answer = pickle.dumps((True, function(*arguments)))
             except Exception as error:
                 answer = pickle.dumps((False, _portable(error)))
