@@ -16,11 +16,13 @@ from graphtool.api import SORTED, over_budget
 from graphtool.atc.command import Command
 from graphtool.atc.profile import Profile
 from graphtool.atc.target import Target, shapes_of
+from graphtool.batches import gated, unchecked
 from graphtool.errors import GraphtoolError, ModelError, UsageError, quoted, show
 from graphtool.graph import Graph, check
 from graphtool.graph.bodies import all_tensors
 from graphtool.graph.stripped import file_of, is_stripped
 from graphtool.graph.weights import external_place, is_external
+from graphtool.parity.batch import BatchResult
 from graphtool.parity.budget import Budget, parse_budget
 from graphtool.parity.feed import Feed, draw
 from graphtool.parity.feed_files import feed_from
@@ -64,7 +66,8 @@ class Result:
     """What a run came to.
 
     ``fault`` says why it ends with exit code 1, ``reproduce`` is the command for the first broken promise. ``path`` is
-    None where nothing was written; ``atc_fault`` says why there are no ``commands``.
+    None where nothing was written; ``atc_fault`` says why there are no ``commands``, ``batches`` which were looked at
+    and how that went: one that the graph does not bear has no command.
     """
 
     request: Request
@@ -73,6 +76,7 @@ class Result:
     commands: list[Command] = field(default_factory=list)
     atc_fault: str = ""
     fault: str = ""
+    batches: list[BatchResult] = field(default_factory=list)
     reproduce: str = ""
     hints: list[str] = field(default_factory=list)
 
@@ -189,7 +193,7 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
         result.fault = refusal or result.fault
         if not refusal:
             watch("writing the result")
-            _write(result, out)
+            _write(result, out, watch)
     return result
 
 
@@ -229,7 +233,18 @@ def _refusal(state: Run, request: Request, budgets: Sequence[Budget]) -> str:
     return ""
 
 
-def _write(result: Result, out: Path) -> None:
+def _gate(result: Result) -> None:
+    """Keep the commands of batches at which the graph runs and agrees."""
+    judge, graph = result.run.judge, result.run.graph
+    if judge is None:
+        result.commands = unchecked(result.commands, graph)
+        return
+    found = gated(result.commands, graph, judge.meanings, judge.feed)
+    result.commands, result.batches = found.commands, found.batches
+    result.fault = result.fault or found.fault
+
+
+def _write(result: Result, out: Path, watch: Watch) -> None:
     """Write the model, once its ATC commands are known: a target that was asked for and does not fit is an error."""
     request, graph = result.request, result.run.graph
     if request.atc:
@@ -239,6 +254,8 @@ def _write(result: Result, out: Path) -> None:
             if request.target.given:
                 raise
             result.atc_fault = str(error)
+        watch("running the batches")
+        _gate(result)
     graph.save(out)
     written.remember(out)
     result.path = out

@@ -161,12 +161,33 @@ def test_atc_emit(net: Cli) -> None:
     ]
     out = net.ok("atc", "emit", "net.onnx", "--soc", "Ascend310P3", "--batch", "1,4", "--atc", "output_type=FP16")
     lines = out.splitlines()
-    assert lines[0] == "# not run at batch 4: the graph has batch 1, input_shape overrides it"
+    assert lines[0] == "# batch 4: 4 different items come out as each does alone"
     assert [line.split("x:")[1][0] for line in lines[1:]] == ["1", "4"]
     assert all("--output_type=FP16" in line and "--soc_version=Ascend310P3" in line for line in lines[1:])
     found = net("atc", "emit", "net.onnx", "--batch", "1,4", "--json").json()["commands"]
     assert [command["batch"] for command in found] == [1, 4]
     assert found[0]["argv"][0] == "atc" and "--input_shape=x:4,3,8,16" in found[1]["argv"]
+
+
+def test_a_batch_that_the_graph_does_not_bear_gets_no_command(cli: Cli) -> None:
+    cli.save("m.onnx", "g (float[1,3,4] x) => (float[1,12] y) <int64[2] s = {1,12}> { [flat] y = Reshape(x, s) }")
+    reason = "batch 2: onnxruntime cannot run node 'flat' (Reshape): "
+    ended = cli("atc", "emit", "m.onnx", "--batch", "1,2")
+    assert ended.code == 1 and f"no ATC command for {reason}" in ended.err
+    assert ended.out.count("\natc ") == 1 and "'flat' holds a batch in 's'; the pass set_batch:batch=2" in ended.out
+    out = cli.ok("atc", "emit", "m.onnx", "--batch", "1,2", "--no-check")
+    assert out.count("\natc ") == 2 and "# batch 2: not run (--no-check)" in out
+    ended = cli("run", "m.onnx", "-p", "remove_identity", "--batch", "1,2", "--json")
+    assert ended.code == 1 and ended.json()["batches"][0]["constant"] == "s" and len(ended.json()["atc"]) == 1
+    assert (cli.folder / "m.graphtool.onnx").exists(), "the model itself is sound"
+    assert cli.ok("run", "m.onnx", "-p", "set_batch:batch=2", "--batch", "2").count("\natc ") == 1
+    cli.save(
+        "swap.onnx",
+        """g (float[N,6] x) => (float[N,6] y) <int64[1] b = {-9}, int64[1] m = {-1}, int64[1] a = {0}> {
+      y = Slice(x, m, b, a, m) }""",
+    )
+    out = cli("run", "swap.onnx", "-p", "remove_identity", "--batch", "3").out
+    assert "permuted, they come out as 2, 1, 0" in out and "#     ..=\n#     .=.\n#     =.." in out
 
 
 def test_the_lines_are_safe_in_a_shell(cli: Cli) -> None:

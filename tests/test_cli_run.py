@@ -17,7 +17,7 @@ from graphtool.graph import Graph
 RESULT_KEYS = {
     "schema",
     "model", "result", "ok", "fault", "feed", "notes", "steps", "classes", "atc", "atc_fault", "reproduce", "hints",
-    "feeds", "closed",
+    "feeds", "closed", "batches",
 }  # fmt: skip
 STEP_KEYS = {
     "pass", "text", "parity", "status", "reason", "matches", "misses", "nodes", "seconds", "diff", "verdict",
@@ -357,7 +357,7 @@ def test_a_target_that_is_asked_for_must_fit(net: Cli) -> None:
 def test_the_output_of_a_run_is_a_shell_script_from_its_first_atc_line(net: Cli) -> None:
     """Notes stand as comments, so that lines can be copied or piped together."""
     lines = net.ok("run", "net.onnx", "-p", "resize_nearest", "--batch", "1,2").splitlines()
-    first = next(n for n, line in enumerate(lines) if line.startswith("# not run at batch 2"))
+    first = next(n for n, line in enumerate(lines) if line.startswith("# batch 2: 2 different items"))
     assert [line.split()[0] for line in lines[first + 1 : first + 3]] == ["atc", "atc"]
 
 

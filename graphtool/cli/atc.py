@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from graphtool.cli.common import AtcOptions, Batches, Cann, Json, Model, Profile, Shapes, Soc, dump
+from graphtool.cli.common import AtcOptions, Batches, Cann, Json, Model, Profile, Shapes, Soc, dump, progress
 
 app = typer.Typer(help="ATC command lines; graphtool never runs atc.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -28,28 +29,42 @@ def emit(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write a shell script that can be run.")
     ] = None,
+    no_check: Annotated[bool, typer.Option("--no-check", help="Do not run the model at each batch.")] = False,
     json: Json = False,
 ) -> None:
-    """Print the commands that convert a model, checked against it; with -o write them as a script."""
+    """Print the commands that convert a model, checked against it; with -o write them as a script.
+
+    A batch at which the model does not run, or mixes its items, gets no command, and the exit code is 1.
+    """
     from graphtool.atc.target import Target, write_script
+    from graphtool.batches import Gated, gated, unchecked
+    from graphtool.errors import PromiseError
     from graphtool.graph import Graph
     from graphtool.job import sound
     from graphtool.report.console import line, print_commands
-    from graphtool.report.data import command_data
+    from graphtool.report.data import batch_data, command_data
+    from graphtool.rewrite import Catalog
 
     target = Target(profile, soc, batch, tuple(atc or ()))
     found = target.check()
     graph = Graph.load(model)
     sound(graph)
     commands = target.commands(graph, model, tuple(shape or ()))
+    with progress() as watch:
+        watch("running the batches")
+        gate = Gated(unchecked(commands, graph), []) if no_check else gated(commands, graph, Catalog().semantics())
     if output is not None:
-        write_script(output, commands, found, model)
+        write_script(output, gate.commands, found, model)
     if json:
-        dump("atc-emit", {"commands": [command_data(command) for command in commands]})
-        return
-    print_commands(commands)
-    if output is not None:
-        line(f"wrote {output}")
+        listed = [command_data(command) for command in gate.commands]
+        dump("atc-emit", {"commands": listed, "batches": [batch_data(result) for result in gate.batches]})
+    else:
+        print_commands(gate.commands, batches=gate.batches)
+        if output is not None:
+            line(f"wrote {output}")
+    if gate.fault:
+        sys.stdout.flush()
+        raise PromiseError(gate.fault)
 
 
 @app.command("explain", short_help="Explain atc commands that exist, and say what ATC refuses.")

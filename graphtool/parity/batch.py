@@ -32,9 +32,10 @@ class BatchResult:
     """What is known of one batch.
 
     ``how`` says by what: ``run`` (its items against single runs), ``two`` (two items run, shapes followed at the
-    batch), ``own`` (the graph's own batch, which the judge has run; batch 1 does not run, so nothing was compared).
-    Where it is not ``ok``, ``reason`` says why, ``node`` and ``constant`` what blocks it, and ``fix`` names the pass
-    that frees it; each is empty where there is none.
+    batch), ``own`` (the graph's own batch, which the judge has run; batch 1 does not run, so nothing was compared),
+    ``unchecked`` (onnxruntime lacks an operator of the graph, so nothing could be run; ``reason``). Where it is not
+    ``ok``, ``reason`` says why, ``node`` and ``constant`` what blocks it, and ``fix`` names the pass that frees it;
+    each is empty where there is none.
     """
 
     batch: int
@@ -53,11 +54,15 @@ class BatchResult:
             blocks = f"; {self.node} holds a batch in {quoted(self.constant)}" if self.constant else ""
             frees = f"; the pass {self.fix} frees it" if self.fix else ""
             return f"batch {self.batch}: {self.reason}{blocks}{frees}"
-        return f"batch {self.batch}: " + {
-            "run": f"{self.batch} different items come out as each does alone" if self.batch > 1 else "it runs",
-            "two": "two different items come out as each does alone, and the shapes fit at this batch",
-            "own": "the graph's own; batch 1 does not run, so its items were not compared",
-        }[self.how]
+        return (
+            f"batch {self.batch}: "
+            + {
+                "run": f"{self.batch} different items come out as each does alone" if self.batch > 1 else "it runs",
+                "two": "two different items come out as each does alone, and the shapes fit at this batch",
+                "own": "the graph's own; batch 1 does not run, so its items were not compared",
+                "unchecked": f"not checked: {self.reason}",
+            }[self.how]
+        )
 
 
 def gate(
@@ -108,6 +113,8 @@ class _Gate:
             most = max(self._run_size(batch) for batch in batches)
             self.items = self._items(most)
         except (RunError, FeedError) as error:
+            if isinstance(error, RunError) and error.reason == "op":
+                return [BatchResult(batch, True, "unchecked", str(error)) for batch in batches]
             return [self._blocked(batch, str(error)) for batch in batches]
         pairs: BatchResult | None = None
         found = []
@@ -233,4 +240,3 @@ def _freed(graph: Graph, carriers: Sequence[str]) -> Graph:
     own.reindex()
     own.forget_shapes()
     return own
-

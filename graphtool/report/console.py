@@ -16,6 +16,7 @@ from graphtool.diff import Diff, summary
 from graphtool.errors import show
 from graphtool.graph import Graph
 from graphtool.job import Result
+from graphtool.parity.batch import BatchResult
 from graphtool.parity.metrics import Figures
 from graphtool.parity.panel import Panel
 from graphtool.parity.verdict import Verdict
@@ -25,6 +26,7 @@ from graphtool.rewrite import Pass
 
 _WHOLE = 1 << 20  # characters of a line: no limit
 _PIPED_WIDTH = 110  # columns where there is no terminal to ask
+_MOST_ITEMS = 32  # of a batch whose matrix is printed
 _MOST = 6  # names on a line
 MANY_NODES = 20_000  # where a comparison costs more than the passes; with a judge it is little beside the runs
 _STYLES = {"applied": "green", "broken": "bold red", "unmatched": "yellow", "unchecked": "yellow"}
@@ -104,7 +106,7 @@ def print_result(result: Result) -> None:
         line(f"wrote {show(result.path)}: {len(before.nodes)} -> {len(after.nodes)} nodes", "bold")
     else:
         line("no model was written", "bold red")
-    print_commands(result.commands, result.atc_fault)
+    print_commands(result.commands, result.atc_fault, result.batches)
     for hint in result.hints:
         line(hint, "cyan")
 
@@ -183,10 +185,18 @@ def names(found: Iterable[str], most: int = _MOST) -> str:
     return head + (f" and {len(items) - most} more" if len(items) > most else "")
 
 
-def print_commands(commands: Sequence[Command], fault: str = "") -> None:
+def print_commands(commands: Sequence[Command], fault: str = "", batches: Sequence[BatchResult] = ()) -> None:
     """Print ATC command lines, each on one line, notes before them; a shell takes the whole as it is."""
     if fault:
         line(f"# no ATC command: {fault}", "yellow")
+    for result in batches:
+        if not result.ok:
+            line(f"# no ATC command for {result.text()}", "bold red")
+            for match in result.matches if result.batch <= _MOST_ITEMS else ():
+                if not match.ok:
+                    line(f"#   output {show(match.output)}, items of the batch down, single runs across:", "yellow")
+                    for row in match.lines():
+                        line(f"#     {row}", "yellow")
     for note in dict.fromkeys(note for command in commands for note in command.notes):
         line(f"# {show(note, 400)}", "yellow")
     for command in commands:

@@ -10,6 +10,7 @@ from typing import Any
 from graphtool.atc.command import Command
 from graphtool.cases import Result as CaseResult
 from graphtool.job import Result
+from graphtool.parity.batch import BatchResult
 from graphtool.parity.metrics import Figures
 from graphtool.parity.verdict import Verdict
 from graphtool.pipeline import Step
@@ -114,6 +115,22 @@ def command_data(command: Command) -> dict[str, Any]:
     return {"batch": command.batch, "argv": list(command.words), "text": command.text(), "notes": list(command.notes)}
 
 
+def batch_data(found: BatchResult) -> dict[str, Any]:
+    """Return what the batch gate found of one batch."""
+    return {
+        "batch": found.batch,
+        "ok": found.ok,
+        "how": found.how,
+        "text": found.text(),
+        "reason": found.reason,
+        "node": found.node,
+        "constant": found.constant,
+        "fix": found.fix,
+        "cross_match": {match.output: match.lines() for match in found.matches},
+        "notes": list(found.notes),
+    }
+
+
 def result_data(result: Result) -> dict[str, Any]:
     """Return a whole run."""
     run = result.run
@@ -133,6 +150,7 @@ def result_data(result: Result) -> dict[str, Any]:
         },
         "atc": [command_data(command) for command in result.commands],
         "atc_fault": result.atc_fault,
+        "batches": [batch_data(found) for found in result.batches],
         "reproduce": result.reproduce,
         "hints": result.hints,
     }

@@ -98,6 +98,10 @@ STEP = _shared("step", table(
     diff=nullable(_shared("difference", table(**DIFF))), verdict=nullable(VERDICT),
 ))  # fmt: skip
 COMMAND = _shared("command", table(batch=nullable(COUNT), argv=WORDS, text=TEXT, notes=WORDS))
+BATCH = _shared("batch", noted("Items through a batch against runs of one; a row an item, = where they agree.", table(
+    batch=COUNT, ok=FLAG, how=TEXT, text=TEXT, reason=TEXT, node=TEXT, constant=TEXT, fix=TEXT,
+    cross_match=by_name(WORDS), notes=WORDS,
+)))  # fmt: skip
 CLASSES = noted("Classes that occur in a class map.", table(before=COUNT, after=COUNT, of=COUNT))
 PARAM = _shared("parameter", table(name=TEXT, type=TEXT, default=ANY, help=TEXT, choices=many(ANY)))
 CASE = _shared("case", table(name=TEXT, opset=COUNT, before=TEXT, after=nullable(TEXT), params=by_name(ANY)))
@@ -141,6 +145,7 @@ KINDS: Mapping[str, Mapping[str, Schema]] = {
         "model": TEXT, "result": nullable(TEXT), "ok": FLAG, "fault": TEXT, "feed": nullable(by_name(ANY)),
         "feeds": optional(many(by_name(ANY))),
         "notes": WORDS, "steps": many(STEP), "classes": by_name(CLASSES), "atc": many(COMMAND), "atc_fault": TEXT,
+        "batches": optional(many(BATCH)),
         "reproduce": TEXT, "hints": WORDS,
         "closed": optional(nullable(by_name(FIGURES))),
     },
@@ -165,7 +170,7 @@ KINDS: Mapping[str, Mapping[str, Schema]] = {
     "passes-explain": {
         "model": TEXT, "stages": many(table(pass_=TEXT, text=TEXT, unmet=nullable(TEXT), passes=many(LOOK))),
     },
-    "atc-emit": {"commands": many(COMMAND)},
+    "atc-emit": {"commands": many(COMMAND), "batches": optional(many(BATCH))},
     "atc-explain": {"file": TEXT, "ok": FLAG, "cann": nullable(TEXT), "commands": many(EXPLAINED)},
 }  # fmt: skip
 
