@@ -26,7 +26,8 @@ WORDS = {
     "run --dry-run": ["run", "-p", "resize_nearest", "net.onnx", "--dry-run"],
     "inspect": ["inspect", "net.onnx"],
     "diff": ["diff", "net.onnx", "near.onnx"],
-    "compare": ["compare", "net.onnx", "near.onnx", "--max", "max_abs=0"],
+    "compare": ["compare", "net.onnx", "near.onnx", "--max", "max_abs=0", "--layers"],
+    "compare DIR": ["compare", "relu.onnx", "out", "--inputs", "in", "--pytorch", "out"],
     "golden check": ["golden", "check", "one", "near.onnx"],
     "golden list": ["golden", "list"],
     "passes list": ["passes", "list"],
@@ -69,6 +70,9 @@ def net(cli: Cli) -> Cli:
     cli.write("rules/lie.toml", LIE)
     cli.ok("run", "net.onnx", "-p", "resize_nearest,prune_outputs", "-o", "near.onnx")
     cli.ok("golden", "record", "one", "net.onnx")
+    for folder, name, size in (("in", "a.bin", 12), ("out", "a_1.bin", 6)):
+        (cli.folder / folder).mkdir()
+        cli.write(f"{folder}/{name}", bytes(size))
     return cli
 
 

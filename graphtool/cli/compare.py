@@ -3,58 +3,112 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from graphtool.cli.common import FeedFiles, Json, Reports, Seed, Shapes, dump, progress
 from graphtool.cli.run import Max, Min
 
+if TYPE_CHECKING:
+    from graphtool.graph import Graph
+
 Maps = Annotated[
     list[str] | None,
-    typer.Option("--map", metavar="A=B", help="Output (or input) A of the first model is B of the second."),
+    typer.Option(
+        "--map",
+        metavar="A=B",
+        help="Output (or input) A of the first model is B of the second; for a folder NUMBER=OUTPUT.",
+    ),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--inputs", metavar="DIR", help="The samples' inputs; one folder per input, in order or INPUT=DIR."),
+]
+PyTorch = Annotated[
+    Path | None, typer.Option("--pytorch", metavar="DIR", help="PyTorch's outputs on the same samples.")
+]
+Dtypes = Annotated[
+    list[str] | None, typer.Option("--dtype", metavar="TYPE", help="Element type of the files; or OUTPUT=TYPE.")
 ]
 
 
 def compare(
-    before: Annotated[Path, typer.Argument(metavar="BEFORE", show_default=False)],
-    after: Annotated[Path, typer.Argument(metavar="AFTER", show_default=False)],
+    before: Annotated[Path, typer.Argument(metavar="MODEL", show_default=False)],
+    after: Annotated[Path, typer.Argument(metavar="MODEL|DIR", show_default=False)],
     seed: Seed = 0,
     feed: FeedFiles = None,
     shape: Shapes = None,
     min_: Min = None,
     max_: Max = None,
-    report: Reports = None,
     map_: Maps = None,
     layers: Annotated[bool, typer.Option("--layers", help="Show every inner tensor that both compute.")] = False,
+    inputs: Inputs = None,
+    pytorch: PyTorch = None,
+    dtype: Dtypes = None,
+    report: Reports = None,
     json: Json = False,
 ) -> None:
-    """Run two models on one feed and compare their outputs; exit code 1 where a budget does not hold.
+    """Compare what two models compute, or a model and the output files of a board.
 
-    Where an output is further off than noise explains (or over its budget), the first inner tensor that diverges is
-    named, with the nodes that make it on both sides; names may differ throughout.
+    MODEL MODEL: both run on one feed. Where an output is further off than rounding explains (or over its budget), the
+    first inner tensor that diverges is named, with the nodes that make it on both sides; names may differ throughout.
+    Exit code 1 where a budget does not hold.
+
+    MODEL DIR --inputs DIR: files as benchmark, msame or ais_bench write them against onnxruntime on the same inputs,
+    and who is at fault: the conversion, the export (--pytorch DIR), or neither. Exit code 1 where somebody is, or a
+    file is missing.
     """
+    from graphtool.errors import UsageError
+
+    if after.is_dir() or inputs:
+        _fits({"--layers": layers, "--feed": feed, "--seed": seed}, "a model and a folder are compared on --inputs")
+        if not inputs:
+            raise UsageError("a model and a board's files are compared on the inputs of the board: give --inputs DIR")
+        _board(before, after, inputs, pytorch, dtype, shape, map_, (min_, max_), report, json)
+    else:
+        _fits({"--pytorch": pytorch, "--dtype": dtype}, "they are about a folder of files, given as the second word")
+        _models(before, after, seed, feed, shape, map_, layers, (min_, max_), report, json)
+
+
+def _fits(words: dict[str, object], why: str) -> None:
+    from graphtool.errors import UsageError
+
+    idle = [word for word, given in words.items() if given]
+    if idle:
+        raise UsageError(f"{', '.join(idle)}: {why}")
+
+
+def _loaded(path: Path) -> Graph:
+    """Return the model in a file as onnxruntime is to run it."""
+    from graphtool import job
+    from graphtool.graph import Graph
+    from graphtool.parity.runnable import runnable
+    from graphtool.rewrite import Catalog
+
+    graph = Graph.load(path)
+    job.sound(graph)
+    return runnable(graph, Catalog().semantics())
+
+
+def _models(
+    before: Path, after: Path, seed: int, feed: list[str] | None, shape: list[str] | None, maps: list[str] | None,
+    layers: bool, bounds: tuple[list[str] | None, list[str] | None], report: list[str] | None, json: bool,
+) -> None:  # fmt: skip
     from graphtool import job
     from graphtool.atc.target import shapes_of
     from graphtool.comparator import compare_models
     from graphtool.errors import PromiseError
-    from graphtool.graph import Graph
-    from graphtool.parity.runnable import runnable
     from graphtool.report.compare import compare_report, comparison_data, print_comparison
     from graphtool.report.files import wanted, write
-    from graphtool.rewrite import Catalog
 
     places = wanted(report or (), json, [before, after])
-    budgets = job.budgets_of(min_ or (), max_ or ())
-    graphs = [Graph.load(before), Graph.load(after)]
-    for graph in graphs:
-        job.sound(graph)
-    meanings = Catalog().semantics()
-    a, b = (runnable(graph, meanings) for graph in graphs)
+    budgets = job.budgets_of(bounds[0] or (), bounds[1] or ())
+    a, b = _loaded(before), _loaded(after)
     with progress() as watch:
         found = compare_models(
             a, b, feed=job.feed_for(a, feed, seed, ()).arrays if feed else None, seed=seed,
-            shapes=shapes_of(shape or ()), maps=map_ or (), budgets=budgets, layers=layers, watch=watch,
+            shapes=shapes_of(shape or ()), maps=maps or (), budgets=budgets, layers=layers, watch=watch,
         )  # fmt: skip
     shown = write(compare_report(str(before), str(after), found, layers), places)
     if json:
@@ -63,3 +117,34 @@ def compare(
         print_comparison(found, layers)
     if found.broken:
         raise PromiseError(f"over the budget: {found.broken[0]}")
+
+
+def _board(
+    model: Path, folder: Path, inputs: list[str], pytorch: Path | None, dtypes: list[str] | None,
+    shape: list[str] | None, maps: list[str] | None, bounds: tuple[list[str] | None, list[str] | None],
+    report: list[str] | None, json: bool,
+) -> None:  # fmt: skip
+    from graphtool import job
+    from graphtool.atc.target import shapes_of
+    from graphtool.comparator.board import compare_board
+    from graphtool.comparator.board_types import read_dtypes, read_numbers
+    from graphtool.errors import PromiseError
+    from graphtool.report.board import board_data, board_report, fault_text, print_board
+    from graphtool.report.files import wanted, write
+
+    places = wanted(report or (), json, [model])
+    budgets = job.budgets_of(bounds[0] or (), bounds[1] or ())
+    graph = _loaded(model)
+    kinds = read_dtypes(dtypes or (), [value.name for value in graph.outputs])
+    with progress() as watch:
+        found = compare_board(
+            graph, folder, inputs, pytorch=pytorch, dtypes=kinds, maps=read_numbers(maps or ()),
+            shapes=shapes_of(shape or ()), budgets=budgets, watch=watch,
+        )  # fmt: skip
+    shown = write(board_report(str(model), found), places)
+    if json:
+        dump("compare-board", board_data(found))
+    elif not shown:
+        print_board(found)
+    if fault_text(found):
+        raise PromiseError(fault_text(found))

@@ -139,6 +139,13 @@ LAYER: dict[str, Schema] = {
     **PAIRED, **MOVED, "nodes": WORDS, "ops": WORDS, "explained": nullable(NUMBER), "noise_measured": FLAG,
     "verdict": {"enum": ["equal", "agrees", "diverges"]}, "passed_on": FLAG,
 }  # fmt: skip
+FILE = _shared("board-file", noted("One output of one sample, against onnxruntime.", table(
+    sample=TEXT, output=TEXT, file=TEXT, dtype=TEXT, fault=TEXT, beyond=FLAG, belongs_to=TEXT, notes=WORDS,
+    figures=nullable(FIGURES),
+)))  # fmt: skip
+EXPLAINS = noted("Shares of an output's largest value, and of its labels.", table(
+    largest=NUMBER, mean=NUMBER, labels=NUMBER
+))  # fmt: skip
 
 KINDS: Mapping[str, Mapping[str, Schema]] = {
     "run": {
@@ -161,6 +168,12 @@ KINDS: Mapping[str, Mapping[str, Schema]] = {
         "first_divergence": nullable(table(**LAYER, before_nodes=WORDS, after_nodes=WORDS, details=WORDS)),
         "tensors": table(before=COUNT, after=COUNT, compared=COUNT, agree=COUNT), "notes": WORDS,
         "layers": optional(many(table(**LAYER))),
+    },
+    "compare-board": {
+        "ok": FLAG, "verdict": TEXT, "at_fault": {"enum": ["conversion", "export", "both", "files", "neither"]},
+        "complete": FLAG, "folder": TEXT, "numbering": TEXT, "samples": COUNT, "rows": many(FILE),
+        "pytorch": many(FILE), "float16_explains": by_name(EXPLAINS), "float32_explains": by_name(EXPLAINS),
+        "reasons": WORDS, "notes": WORDS,
     },
     "golden-check": {"ok": FLAG, "records": many(GOLDEN)},
     "golden-list": {"dir": TEXT, "records": many(RECORD)},
