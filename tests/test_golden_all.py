@@ -46,7 +46,7 @@ def test_one_table_and_the_reports_of_all(three: Cli) -> None:
     rows = [line.split() for line in ended.out.splitlines()[1:4]]
     assert rows == [["gone", "fails"], ["good", "same", "1", "of", "1", "0", "holds"], rows[2]]
     assert rows[2][:2] == ["moved", "other"] and rows[2][-1] == "fails"
-    assert ended.out.endswith("1 hold, 2 do not\n")
+    assert ended.out.endswith("1 held, 2 failed\n")
     assert "golden 'gone': the model is not there: gone.onnx; --allow-missing skips it" in ended.out
     assert "run.txt: another graph, first at line 4, node 'relu'" in ended.out
     suite = Xml.fromstring((three.folder / "j.xml").read_text())
@@ -68,7 +68,7 @@ def test_one_table_and_the_reports_of_all(three: Cli) -> None:
 
 def test_a_missing_model_may_be_skipped_and_is_listed(three: Cli) -> None:
     ended = three("golden", "check", "--allow-missing", "--junit", "j.xml")
-    assert ended.code == 1 and ended.out.endswith("1 hold, 1 do not, 1 skipped\n")
+    assert ended.code == 1 and ended.out.endswith("1 held, 1 failed, 1 skipped\n")
     skipped = Xml.fromstring((three.folder / "j.xml").read_text()).find("testsuite/testcase/skipped")
     assert skipped is not None and skipped.get("message") == "the model is not there: gone.onnx"
     data = three("golden", "check", "--allow-missing", "--json").json()

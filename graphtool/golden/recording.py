@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,10 @@ from graphtool.errors import GoldenError, PromiseError, quoted
 from graphtool.golden.checking import kept_feed, loaded, model_for
 from graphtool.golden.data_set import write_test_data_set
 from graphtool.golden.feed import redrawn
-from graphtool.golden.files import DATA_SET, OUTPUTS, STEPS, existing, read_record, read_text
+from graphtool.golden.files import DATA_SET, OUTPUTS, RUN, STEPS, existing, read_record, read_text
 from graphtool.golden.graph import changes
 from graphtool.golden.make import Made, Origin, make
+from graphtool.golden.outputs import judge_output
 from graphtool.golden.records import Record, Source
 from graphtool.golden.source import command_source, found, path_source, variable_source
 from graphtool.golden.steps import replay_stages
@@ -24,6 +26,7 @@ from graphtool.graph import Graph
 from graphtool.parity.feed import Feed, draw
 from graphtool.rewrite import Catalog, parse_pipeline
 
+_NUMBERS = re.compile(r"@@|[+-](  |sha256|samples|histogram|min|max|mean|\\]|$)")
 _SHOWN = 30  # lines of a file's difference
 
 Settings = Mapping[str, Mapping[str, object]]
@@ -69,25 +72,47 @@ class Prepared:
             write_test_data_set(folder / DATA_SET, self.graph, self.feed, self.made.outputs)
 
     def changes(self) -> list[str]:
-        """Return how the record differs from what is there: lines of text, none where nothing does."""
-        return list(itertools.chain.from_iterable(self._changes()))
+        """Return how the record differs from what is there: lines of text, none where nothing does.
 
-    def _changes(self) -> Iterator[list[str]]:
-        old_steps = {f"{STEPS}/{path.name}" for path in (self.target / STEPS).glob("*.txt")}
-        for name in sorted({*self.made.texts, *old_steps}, key=lambda name: (name != OUTPUTS, name)):
+        Of the graphs the first that differs is shown (those behind it follow from it), of the outputs how far they are
+        from the record.
+        """
+        names = {f"{STEPS}/{path.name}" for path in (self.target / STEPS).glob("*.txt")} | {RUN, OUTPUTS}
+        files = {}
+        for name in sorted(names | self.made.texts.keys(), key=lambda name: (name == OUTPUTS, name == RUN, name)):
             path = self.target / name
             old = read_text(path).splitlines() if path.is_file() else []
             new = self.made.texts.get(name, "").splitlines()
-            if old == new:
-                continue
+            if old != new:
+                files[name] = (old, new)
+        shown: list[str] = []
+        told = False
+        for name, (old, new) in files.items():
             if not old or not new:
-                yield [f"{name}: is {'new' if new else 'gone'}, {len(old or new)} lines"]
-                continue
-            found = _toml_changes(old, new) if name == OUTPUTS else changes(old, new)
-            more = [f"  ... and {len(found) - _SHOWN} more lines"] * (len(found) > _SHOWN)
-            yield [f"{name}:", *(f"  {text}" for text in found[:_SHOWN]), *more]
+                shown.append(f"{name}: is {'new' if new else 'gone'}, {len(old or new)} lines")
+            elif name == OUTPUTS:
+                shown += [f"{name}:", *_cut(_toml_changes(old, new)), *self._moved()]
+            else:
+                found = changes(old, new)
+                shown += [f"{name}: differs too"] if told else [f"{name}:", *_cut(found)]
+                told = True
         if self.data_set != (self.target / DATA_SET).is_dir():
-            yield [f"{DATA_SET}: is {'new' if self.data_set else 'gone'}"]
+            shown.append(f"{DATA_SET}: is {'new' if self.data_set else 'gone'}")
+        return shown
+
+    def _moved(self) -> list[str]:
+        """Return how far each output is from the record that is there."""
+        try:
+            kept, _ = read_record(self.target)
+        except GoldenError:
+            return []
+        pairs = [(was, self.made.outputs.get(was.name)) for was in kept.outputs]
+        return [f"  {judge_output(was, now).text()}" for was, now in pairs if now is not None]
+
+
+def _cut(lines: list[str]) -> list[str]:
+    more = [f"  ... and {len(lines) - _SHOWN} more lines"] * (len(lines) > _SHOWN)
+    return [*(f"  {text}" for text in lines[:_SHOWN]), *more]
 
 
 def prepare_record(name: str, folder: Path, asked: Asked) -> Prepared:
@@ -164,4 +189,6 @@ def _feed(asked: Asked, graph: Graph, kept: Record | None, target: Path) -> Feed
 
 
 def _toml_changes(old: list[str], new: list[str]) -> list[str]:
-    return list(itertools.islice(difflib.unified_diff(old, new, n=0, lineterm=""), 2, None))
+    """Return what differs in outputs.toml but for hashes and sampled numbers, which nobody reads."""
+    found = itertools.islice(difflib.unified_diff(old, new, n=0, lineterm=""), 2, None)
+    return [line for line in found if not _NUMBERS.match(line)]

@@ -80,7 +80,7 @@ def print_goldens(entries: Sequence[Entry]) -> None:
 def counts(entries: Sequence[Entry]) -> str:
     """Return how many records hold, in a few words."""
     number = {status: sum(entry["status"] == status for entry in entries) for status in _WORDS}
-    words = [f"{number['holds']} hold", f"{number['fails']} do not"]
+    words = [f"{number['holds']} held", f"{number['fails']} failed"]
     return ", ".join(words + ([f"{number['skipped']} skipped"] if number["skipped"] else []))
 
 
