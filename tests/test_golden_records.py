@@ -197,7 +197,9 @@ def test_an_update_shows_what_changes_and_asks(chain: Cli) -> None:
     before = chain.listing()
     ended = chain("golden", "update", "one")
     assert ended.code == 2 and "--yes replaces the record" in ended.err and chain.listing() == before
-    assert "steps/01_twice.txt:\n" in ended.out and "run.txt: differs too\n" in ended.out and "  -nodes = 4\n" in ended.out
+    assert (
+        "steps/01_twice.txt:\n" in ended.out and "run.txt: differs too\n" in ended.out and "  -nodes = 4\n" in ended.out
+    )
     assert chain.ok("golden", "update", "one", "--yes").startswith(ended.out)
     assert chain.ok("golden", "check", "one").endswith("golden one holds\n")
     assert toml(chain)["feed"]["seed"] == 3, "the feed is the recorded one"
