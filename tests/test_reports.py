@@ -27,6 +27,7 @@ WORDS = {
     "inspect": ["inspect", "net.onnx"],
     "diff": ["diff", "net.onnx", "near.onnx"],
     "compare": ["compare", "net.onnx", "near.onnx", "--max", "max_abs=0", "--layers"],
+    "compare --as-ascend": ["compare", "net.onnx", "--as-ascend"],
     "compare DIR": ["compare", "relu.onnx", "out", "--inputs", "in", "--pytorch", "out"],
     "golden check": ["golden", "check", "one", "near.onnx"],
     "golden list": ["golden", "list"],

@@ -35,7 +35,7 @@ Dtypes = Annotated[
 
 def compare(
     before: Annotated[Path, typer.Argument(metavar="MODEL", show_default=False)],
-    after: Annotated[Path, typer.Argument(metavar="MODEL|DIR", show_default=False)],
+    after: Annotated[Path | None, typer.Argument(metavar="MODEL|DIR", show_default=False)] = None,
     seed: Seed = 0,
     feed: FeedFiles = None,
     shape: Shapes = None,
@@ -46,10 +46,13 @@ def compare(
     inputs: Inputs = None,
     pytorch: PyTorch = None,
     dtype: Dtypes = None,
+    as_ascend: Annotated[
+        bool, typer.Option("--as-ascend", help="Against a model of the Ascend 310, from public sources.")
+    ] = False,
     report: Reports = None,
     json: Json = False,
 ) -> None:
-    """Compare what two models compute, or a model and the output files of a board.
+    """Compare what two models compute, or a model and the output files of a board, or a model of the chip.
 
     MODEL MODEL: both run on one feed. Where an output is further off than rounding explains (or over its budget), the
     first inner tensor that diverges is named, with the nodes that make it on both sides; names may differ throughout.
@@ -58,10 +61,19 @@ def compare(
     MODEL DIR --inputs DIR: files as benchmark, msame or ais_bench write them against onnxruntime on the same inputs,
     and who is at fault: the conversion, the export (--pytorch DIR), or neither. Exit code 1 where somebody is, or a
     file is missing.
+
+    MODEL --as-ascend: against a model of what the Ascend 310 computes, in float16 and with its plugins' semantics where
+    they differ from ONNX. From public sources of a stated date; nothing was tried on a device.
     """
     from graphtool.errors import UsageError
 
-    if after.is_dir() or inputs:
+    if as_ascend:
+        idle = {"--layers": layers, "--map": map_, "--inputs": inputs, "--pytorch": pytorch, "--dtype": dtype}
+        _fits({"a second model": after, **idle}, "--as-ascend takes one model and a feed")
+        _ascend(before, seed, feed, shape, (min_, max_), report, json)
+    elif after is None:
+        raise UsageError("compare a model with what: another model, a board's folder with --inputs DIR, or --as-ascend")
+    elif after.is_dir() or inputs:
         _fits({"--layers": layers, "--feed": feed, "--seed": seed}, "a model and a folder are compared on --inputs")
         if not inputs:
             raise UsageError("a model and a board's files are compared on the inputs of the board: give --inputs DIR")
@@ -148,3 +160,30 @@ def _board(
         print_board(found)
     if fault_text(found):
         raise PromiseError(fault_text(found))
+
+
+def _ascend(
+    model: Path, seed: int, feed: list[str] | None, shape: list[str] | None,
+    bounds: tuple[list[str] | None, list[str] | None], report: list[str] | None, json: bool,
+) -> None:  # fmt: skip
+    from graphtool import job
+    from graphtool.atc.ascend_model import compare_ascend
+    from graphtool.errors import PromiseError
+    from graphtool.parity.budget import broken
+    from graphtool.report.ascend import ascend_data, ascend_report, print_ascend
+    from graphtool.report.files import wanted, write
+
+    places = wanted(report or (), json, [model])
+    budgets = job.budgets_of(bounds[0] or (), bounds[1] or ())
+    graph = _loaded(model)
+    given = job.feed_for(graph, feed or (), seed, shape or ())
+    with progress() as watch:
+        found = compare_ascend(graph, given.arrays, watch)
+    reasons = tuple(broken(budgets, found.both)) if budgets else ()
+    shown = write(ascend_report(str(model), found, reasons), places)
+    if json:
+        dump("compare-ascend", ascend_data(found, reasons))
+    elif not shown:
+        print_ascend(found, given.text())
+    if reasons:
+        raise PromiseError(f"over the budget: {reasons[0]}")

@@ -175,6 +175,15 @@ KINDS: Mapping[str, Mapping[str, Schema]] = {
         "pytorch": many(FILE), "float16_explains": by_name(EXPLAINS), "float32_explains": by_name(EXPLAINS),
         "reasons": WORDS, "notes": WORDS,
     },
+    "compare-ascend": {
+        "ok": FLAG, "reasons": WORDS, "label": TEXT, "as_of": TEXT,
+        "changes": many(table(node=TEXT, onnx=TEXT, ascend=TEXT, id=TEXT, says=TEXT, source=TEXT, date=TEXT)),
+        "outputs": by_name(table(
+            semantics=nullable(FIGURES), float16=FIGURES, both=nullable(FIGURES), shapes=many(many(COUNT)),
+        )),
+        "overflows": many(table(node=TEXT, tensor=TEXT, value=NUMBER)),
+        "weights": many(table(name=TEXT, node=TEXT, over=COUNT, lost=COUNT)), "fault": TEXT, "unmodelled": WORDS,
+    },
     "golden-check": {"ok": FLAG, "records": many(GOLDEN)},
     "golden-list": {"dir": TEXT, "records": many(RECORD)},
     "passes-list": {"passes": many(table(name=TEXT, error=optional(TEXT), origin=TEXT, word=TEXT, **LISTED))},
