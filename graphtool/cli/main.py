@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from graphtool import __version__
-from graphtool.cli import atc, check_passes, compare, diff, golden, inspect, report, run, zoo
+from graphtool.cli import atc, bisect, check_passes, compare, diff, golden, inspect, report, run, tune, zoo
 from graphtool.errors import GraphtoolError, quoted, show
 
 _INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
@@ -31,6 +31,8 @@ app.command("optimize", short_help="Make a model smaller; what it computes stays
 app.command("inspect", short_help="Show inputs, outputs and op counts.")(inspect.inspect)
 app.command("diff", short_help="Show what changed between two models.")(diff.diff)
 app.command("compare", short_help="Compare what two models compute.")(compare.compare)
+app.command("bisect", short_help="Find the pass and the match that breaks a promise or budget.")(bisect.bisect)
+app.command("tune", short_help="Find the most matches of lossy passes within a budget.")(tune.tune)
 app.add_typer(golden.app, name="golden")
 app.add_typer(check_passes.app, name="passes")
 app.add_typer(atc.app, name="atc")

@@ -42,6 +42,13 @@ Max = Annotated[
         "--max", metavar="METRIC=X", help="Most max_abs, mean_abs or max_rel: max_abs=1e-3, or OUTPUT:max_abs=1e-3."
     ),
 ]
+Passes = Annotated[
+    str | None,
+    typer.Option("--passes", "-p", metavar="NAME,NAME", help="Passes in order; parameters as NAME:PARAM=VALUE."),
+]
+Truth = Annotated[
+    bool, typer.Option("--truth", help="Hold close passes against double precision, match by match, always.")
+]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="PASS.PARAM=VALUE", help="A parameter of a pass.")]
 NoCheck = Annotated[bool, typer.Option("--no-check", help="Do not run the model: no promise is checked.")]
 KeepGoing = Annotated[bool, typer.Option("--keep-going", help="Roll a broken pass back and go on; still exit 1.")]
@@ -49,10 +56,7 @@ KeepGoing = Annotated[bool, typer.Option("--keep-going", help="Roll a broken pas
 
 def run(
     model: Model,
-    passes: Annotated[
-        str | None,
-        typer.Option("--passes", "-p", metavar="NAME,NAME", help="Passes in order; parameters as NAME:PARAM=VALUE."),
-    ] = None,
+    passes: Passes = None,
     output: Out = None,
     set_: Settings = None,
     profile: Profile = None,
@@ -70,9 +74,7 @@ def run(
         bool, typer.Option("--dry-run", help="Only show what would match, and where not, and why.")
     ] = False,
     keep_going: KeepGoing = False,
-    truth: Annotated[
-        bool, typer.Option("--truth", help="Hold close passes against double precision, match by match, always.")
-    ] = False,
+    truth: Truth = False,
     require_match: Annotated[bool, typer.Option("--require-match", help="Exit 1 if a pass matches nothing.")] = False,
     no_check: NoCheck = False,
     report: Reports = None,

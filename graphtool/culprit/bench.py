@@ -36,7 +36,8 @@ class Attempt:
 
     ``kind`` is empty where all held, else ``promise``, ``budget`` or ``error`` (a pass that could not be applied),
     ``reason`` says why and ``stage`` where (None: the pipeline as a whole). ``figures`` compare each output at the end
-    with the original's; they are those of the broken step where there is one.
+    with the original's; they are those of the broken step where there is one. ``bounded`` are all that a budget is held
+    to: the figures after each lossy or float16 step, then those at the end.
     """
 
     kind: str = ""
@@ -44,11 +45,21 @@ class Attempt:
     stage: int | None = None
     figures: Mapping[str, Figures] = field(default_factory=dict)
     units: tuple[Unit, ...] = ()
+    bounded: tuple[Mapping[str, Figures], ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether every promise and budget held."""
         return not self.kind
+
+    def over(self, budgets: Sequence[Budget]) -> str:
+        """Return why the budgets do not hold, after a step or at the end as in a run; an empty string where they do."""
+        *steps, end = self.bounded or ({},)
+        for figures in steps:
+            reasons = broken([b for b in budgets if b.output is None or b.output in figures], figures)
+            if reasons:
+                return reasons[0]
+        return next(iter(broken(budgets, end)), "")
 
 
 class Bench:
@@ -74,6 +85,7 @@ class Bench:
         self.count = 0
         watch("running the original, twice")
         self._states: list[Run] = [pipeline.begin(graph, self.stages, catalog, feed, budgets, truth)]
+        self._figures: list[Mapping[str, Figures] | None] = []  # those that a budget is held to, by stage
         self.whole = self._forward()
 
     @property
@@ -93,13 +105,21 @@ class Bench:
             if step.status == "broken":
                 return _failed(number, step, units)
             self._states.append(state)
-        return self._ended(self._states[-1], units, self.budgets)
+            self._figures.append(_bounded(step))
+        return self._ended(self._states[-1], units, self.budgets, self._figures)
 
     @staticmethod
-    def _ended(state: Run, units: Sequence[Unit], budgets: Sequence[Budget]) -> Attempt:
+    def _ended(
+        state: Run,
+        units: Sequence[Unit],
+        budgets: Sequence[Budget],
+        steps: Sequence[Mapping[str, Figures] | None],
+    ) -> Attempt:
         figures = whole_figures(state.judge)
         reasons = broken(budgets, figures)
-        return Attempt("budget" if reasons else "", reasons[0] if reasons else "", None, figures, tuple(units))
+        bounded = (*(found for found in steps if found is not None), figures)
+        reason = reasons[0] if reasons else ""
+        return Attempt("budget" if reasons else "", reason, None, figures, tuple(units), bounded)
 
     def run(self, chosen: Sequence[Unit]) -> Attempt:
         """Apply the stages up to the one that failed (all, where none did) with those units alone."""
@@ -110,6 +130,7 @@ class Bench:
         self.count += 1
         self.watch(f"run {self.count}: {len(chosen)} of {len(self.whole.units)} matches")
         state = self._states[first]
+        steps = self._figures[:first]
         for number in range(first, last):
             stage = picked[number]
             if stage is None:
@@ -121,9 +142,10 @@ class Bench:
                 return Attempt("error", str(error), number, {}, tuple(chosen))
             if step.status == "broken":
                 return _failed(number, step, chosen)
+            steps.append(_bounded(step))
         # before the last stage outputs may have other names than at the end
         budgets = [b for b in self.budgets if last == len(self.stages) or b.output is None]
-        return self._ended(state, chosen, budgets)
+        return self._ended(state, chosen, budgets, steps)
 
     def staged(self, number: int, chosen: Sequence[Unit], short: bool = False) -> Stage | None:
         """Return a stage that applies only the chosen units; None where there are none of its own.
@@ -173,6 +195,12 @@ def whole_figures(judge: Panel | None) -> dict[str, Figures]:
         if before is not None and before.shape == after.shape:
             found[name] = compare(before, after)
     return found
+
+
+def _bounded(step: Step) -> Mapping[str, Figures] | None:
+    """Return the figures of a step that budgets are held to."""
+    held = step.stage.spec.parity in ("lossy", "float16")
+    return step.verdict.figures if held and step.verdict is not None else None
 
 
 def _failed(number: int, step: Step, units: Sequence[Unit]) -> Attempt:

@@ -125,6 +125,14 @@ RECORD = table(
     nodes=optional(COUNT), outputs=optional(WORDS), feed=optional(table(source=TEXT, seed=nullable(WHOLE))),
     pipeline=optional(nullable(TEXT)), versions=optional(by_name(TEXT)),
 )  # fmt: skip
+ATTEMPTED = {
+    "ok": FLAG, "kind": {"enum": ["", "promise", "budget", "error"]}, "reason": TEXT, "figures": by_name(FIGURES),
+}  # fmt: skip
+ATTEMPT = _shared("attempt", noted("How a pipeline went with some of its matches.", table(**ATTEMPTED)))
+UNIT = _shared("unit", noted("What only= and skip= can choose: item is how.", table(
+    stage=TEXT, pass_=TEXT, where=TEXT, item=TEXT,
+)))  # fmt: skip
+BENCH = {"model": TEXT, "passes": WORDS, "feed": by_name(ANY), "notes": WORDS}
 
 FINDING = _shared("atc-finding", noted("What ATC would say; code is ATC's own, or empty.", table(
     option=TEXT, level={"enum": ["error", "warning", "note"]}, code=TEXT, reason=TEXT, fix=TEXT, source=TEXT,
@@ -189,6 +197,21 @@ KINDS: Mapping[str, Mapping[str, Schema]] = {
     "passes-list": {"passes": many(table(name=TEXT, error=optional(TEXT), origin=TEXT, word=TEXT, **LISTED))},
     "passes-show": PASS,
     "passes-test": {"ok": FLAG, "cases": many(table(pass_=TEXT, case=TEXT, ok=FLAG, fault=TEXT))},
+    "bisect": {
+        **BENCH, "ok": FLAG, "broken": nullable(TEXT), "whole": ATTEMPT, "complete": FLAG, "monotone": FLAG,
+        "searched": COUNT, "runs": COUNT,
+        "culprits": many(table(units=many(UNIT), alone=ATTEMPT, without=ATTEMPT, reproduce=TEXT, leave_out=TEXT)),
+    },
+    "rank": {
+        **BENCH, "metric": TEXT, "output": nullable(TEXT), "whole": ATTEMPT, "runs": COUNT,
+        "matches": many(table(unit=UNIT, alone=ATTEMPT, without=ATTEMPT)),
+    },
+    "tune": {
+        **BENCH, "metric": TEXT, "output": nullable(TEXT), "budgets": WORDS, "order": many(UNIT),
+        "alone": many(NUMBER), "taken": many(UNIT), "result": ATTEMPT, "pipeline": TEXT, "command": TEXT,
+        "given_back": many(table(unit=UNIT, held_out=COUNT, reason=TEXT)), "profile": nullable(TEXT),
+        "held_out": many(table(feed=by_name(ANY), **ATTEMPTED)), "curve": many(NUMBER), "runs": COUNT,
+    },
     "passes-explain": {
         "model": TEXT, "stages": many(table(pass_=TEXT, text=TEXT, unmet=nullable(TEXT), passes=many(LOOK))),
     },

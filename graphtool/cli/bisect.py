@@ -1,0 +1,54 @@
+"""``graphtool bisect``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from graphtool.cli.common import FeedFiles, Json, Model, Profile, Seed, Shapes, dump, progress
+from graphtool.cli.run import Max, Min, Passes, Settings, Truth
+
+
+def bisect(
+    model: Model,
+    passes: Passes = None,
+    set_: Settings = None,
+    profile: Profile = None,
+    shape: Shapes = None,
+    seed: Seed = 0,
+    feed: FeedFiles = None,
+    min_: Min = None,
+    max_: Max = None,
+    truth: Truth = False,
+    rank: Annotated[
+        bool, typer.Option("--rank", help="Rank the matches of lossy passes: each alone, and all without it.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Find the pass, and the match of it, that breaks a promise or a budget; exit code 1 where one is broken."""
+    from graphtool import finding
+    from graphtool.atc.target import Target
+    from graphtool.job import Request
+    from graphtool.report.culprit import bisected_data, print_bisected, print_ranks, ranks_data
+
+    request = Request(
+        model, passes, tuple(set_ or ()), Target(profile), seed=seed, feed=tuple(feed or ()),
+        shapes=tuple(shape or ()), minima=tuple(min_ or ()), maxima=tuple(max_ or ()), truth=truth,
+    )  # fmt: skip
+    if rank:
+        with progress() as watch:
+            ranks = finding.run_rank(request, watch)
+        if json:
+            dump("rank", ranks_data(ranks))
+        else:
+            print_ranks(ranks)
+        return
+    with progress() as watch:
+        found = finding.run_bisect(request, watch)
+    if json:
+        dump("bisect", bisected_data(found))
+    else:
+        print_bisected(found)
+    if not found.finding.whole.ok:
+        raise typer.Exit(1)

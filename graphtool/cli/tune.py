@@ -1,0 +1,58 @@
+"""``graphtool tune``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from graphtool.cli.common import FeedFiles, Json, Model, Profile, Seed, Shapes, dump, progress
+from graphtool.cli.run import Max, Min, Passes, Settings
+
+
+def tune(
+    model: Model,
+    passes: Passes = None,
+    set_: Settings = None,
+    profile: Profile = None,
+    shape: Shapes = None,
+    seed: Seed = 0,
+    feed: FeedFiles = None,
+    min_: Min = None,
+    max_: Max = None,
+    held_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--held-out", metavar="SEED|FILE", help="A feed to verify on. Default: the two seeds after --seed."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE.toml", help="Write a profile with the pipeline.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the metric against matches taken: .png, .svg.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Find the most matches of lossy passes that keep a budget, and verify them on other feeds."""
+    from graphtool import finding
+    from graphtool.atc.target import Target
+    from graphtool.job import Request
+    from graphtool.report.culprit import plot_tuned, print_tuned, tuned_data
+    from graphtool.report.pictures import require
+
+    if plot is not None:
+        require()
+    request = Request(
+        model, passes, tuple(set_ or ()), Target(profile), output, seed, tuple(feed or ()),
+        shapes=tuple(shape or ()), minima=tuple(min_ or ()), maxima=tuple(max_ or ()),
+    )  # fmt: skip
+    with progress() as watch:
+        found = finding.run_tune(request, held_out or (), plot is not None, watch)
+    if plot is not None:
+        plot_tuned(found, plot)
+    if json:
+        dump("tune", tuned_data(found))
+    else:
+        print_tuned(found)
