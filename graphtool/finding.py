@@ -13,8 +13,8 @@ from graphtool.culprit.rank import Ranking, rank
 from graphtool.culprit.tune import Tuned, tune
 from graphtool.errors import ModelError, UsageError, quoted, show
 from graphtool.graph.save import write_text
-from graphtool.job import Request, budgets_of, feed_for, prepare, sound
-from graphtool.parity.budget import Budget
+from graphtool.job import Request, budgets_of, prepare, sound, trials_for
+from graphtool.parity.budget import METRICS, Budget
 from graphtool.parity.feed import Feed
 
 Watch = Callable[[str], None]
@@ -27,7 +27,6 @@ class Bisected:
 
     request: Request
     bench: Bench
-    feed: Feed
     finding: Finding
     commands: tuple[tuple[str, str], ...]
 
@@ -38,7 +37,6 @@ class Ranks:
 
     request: Request
     bench: Bench
-    feed: Feed
     ranking: Ranking
 
 
@@ -48,7 +46,6 @@ class Tuning:
 
     request: Request
     bench: Bench
-    feed: Feed
     budgets: tuple[Budget, ...]
     feeds: tuple[Feed, ...]
     tuned: Tuned
@@ -58,7 +55,7 @@ class Tuning:
 
 def run_bisect(request: Request, watch: Watch) -> Bisected:
     """Search what breaks a pipeline; raises GraphtoolError for whatever does not fit."""
-    bench, feed, budgets = _bench(request, watch, held=True)
+    bench, budgets = _bench(request, watch, held=True)
     found = bisect(bench)
     last = found.whole.stage
     searched = {unit for culprit in found.culprits for unit in culprit.units}
@@ -69,13 +66,13 @@ def run_bisect(request: Request, watch: Watch) -> Bisected:
         others = [u for u in found.whole.units if u not in searched]
         shows = bench.text(kept if found.whole.kind == "promise" else culprit.alone.units, last)
         commands.append((command(request, budgets, shows), command(request, budgets, bench.text(others))))
-    return Bisected(request, bench, feed, found, tuple(commands))
+    return Bisected(request, bench, found, tuple(commands))
 
 
 def run_rank(request: Request, watch: Watch) -> Ranks:
     """Rank the matches of the lossy passes; raises GraphtoolError for whatever does not fit."""
-    bench, feed, budgets = _bench(request, watch, held=False)
-    return Ranks(request, bench, feed, rank(bench, budgets))
+    bench, budgets = _bench(request, watch, held=False)
+    return Ranks(request, bench, rank(bench, budgets))
 
 
 def run_tune(request: Request, held_out: Sequence[str], curve: bool, watch: Watch) -> Tuning:
@@ -85,38 +82,45 @@ def run_tune(request: Request, held_out: Sequence[str], curve: bool, watch: Watc
     """
     out = request.out
     if out is not None:
-        _check_profile(out)
-    words = list(held_out)
-    if not words and not request.feed:
-        words = [str(request.seed + number) for number in range(1, _DRAWN + 1)]
-    bench, feed, budgets = _bench(request, watch, held=False)
+        _check_profile(out, request.target.profile)
+    bench, budgets = _bench(request, watch, held=False)
+    budgets = budgets or _own(bench)
     if not budgets:
         raise UsageError("tune needs a budget, such as --min argmax_agreement=0.95")
-    others = [_bench(_with_feed(request, word), watch, held=False) for word in words]
-    tuned = tune(bench, budgets, [other for other, _, _ in others], curve)
+    words = list(held_out)
+    if not words and not request.feed:
+        words = [str(request.seed + len(bench.feeds) + number) for number in range(_DRAWN)]
+    others = [_bench(_with_feed(request, word), watch, held=False)[0] for word in words]
+    tuned = tune(bench, budgets, others, curve)
+    feeds = tuple(other.feeds[0] for other in others)
     if out is not None:
-        write_text(out, _profile(bench, tuned, budgets, [feed, *(found for _, found, _ in others)]))
-    feeds = tuple(found for _, found, _ in others)
-    return Tuning(request, bench, feed, tuple(budgets), feeds, tuned, command(request, budgets, tuned.text), out)
+        write_text(out, _profile(bench, tuned, budgets, [*bench.feeds, *feeds], request.target.profile))
+    return Tuning(request, bench, tuple(budgets), feeds, tuned, command(request, budgets, tuned.text), out)
 
 
-def _bench(request: Request, watch: Watch, held: bool) -> tuple[Bench, Feed, list[Budget]]:
-    """Return the bench, its feed and the budgets; with ``held`` the bench holds the pipeline to them."""
+def _bench(request: Request, watch: Watch, held: bool) -> tuple[Bench, list[Budget]]:
+    """Return the bench and the budgets; with ``held`` the bench holds the pipeline to them."""
     watch("loading")
     graph, stages, catalog, profile = prepare(request)
     sound(graph)
     budgets = budgets_of(request.minima, request.maxima) or list(profile.budgets)
-    feed = feed_for(graph, request.feed, request.seed, request.shapes)
-    return Bench(graph, stages, catalog, feed, budgets if held else (), request.truth, watch), feed, budgets
+    trials = trials_for(graph, request)
+    return Bench(graph, stages, catalog, trials, budgets, request.truth, held, watch), budgets
+
+
+def _own(bench: Bench) -> list[Budget]:
+    """Return the bounds that lossy passes have of their own."""
+    bounds = {metric: bound for spec in bench.specs for metric, bound in spec.budget.items()}
+    return [Budget(metric, bound, None, METRICS[metric][0]) for metric, bound in bounds.items()]
 
 
 def _with_feed(request: Request, word: str) -> Request:
     """Return the request on another feed: a seed, or a file."""
     if not word.isdecimal():
-        return replace(request, feed=(word,))
+        return replace(request, feed=(word,), feeds=None, extremes=False)
     if len(word) > 10 or int(word) >= 2**31:
         raise UsageError(f"--held-out {show(word)}: a seed is below 2147483648")
-    return replace(request, feed=(), seed=int(word))
+    return replace(request, feed=(), feeds=1, extremes=False, seed=int(word))
 
 
 def command(request: Request, budgets: Sequence[Budget], passes: str) -> str:
@@ -128,6 +132,10 @@ def command(request: Request, budgets: Sequence[Budget], passes: str) -> str:
         words += ["--shape", word]
     if request.seed and not request.feed:
         words += ["--seed", str(request.seed)]
+    if request.feeds is not None:
+        words += ["--feeds", str(request.feeds)]
+    if request.extremes:
+        words += ["--extremes"]
     if request.truth:
         words += ["--truth"]
     for budget in budgets:
@@ -143,24 +151,26 @@ def _bound(budget: Budget) -> str:
 _HEAD = "# written by graphtool tune\n"
 
 
-def _check_profile(out: Path) -> None:
+def _check_profile(out: Path, base: str | None) -> None:
     """Raise where a tuned pipeline must not, or cannot, be written to ``out``."""
     if out.suffix != ".toml":
         raise UsageError(f"-o {show(out)}: a tuned pipeline is written as a profile; name a .toml file")
     if out.exists() and not (out.is_file() and out.read_bytes().startswith(_HEAD.encode())):
         raise ModelError(f"{quoted(out)} exists and graphtool tune did not write it; name another file with -o")
+    if base is not None and base.endswith(".toml"):
+        raise UsageError(f"-o with --profile {show(base)}: only a shipped profile can be extended; give its name")
     if not out.parent.is_dir():
         raise ModelError(f"cannot write {quoted(out)}: there is no folder {quoted(out.parent)}")
 
 
-def _profile(bench: Bench, tuned: Tuned, budgets: Sequence[Budget], feeds: Sequence[Feed]) -> str:
+def _profile(bench: Bench, tuned: Tuned, budgets: Sequence[Budget], feeds: Sequence[Feed], base: str | None) -> str:
     """Return a profile with the tuned pipeline and the budgets it keeps, for ``graphtool run --profile``."""
     counted = f"{len(tuned.taken)} of {len(tuned.order)} lossy matches, held to {', '.join(map(_bound, budgets))}"
     lines = [
         _HEAD.rstrip("\n"),
         f"# feeds: {'; '.join(feed.text() for feed in feeds)}",
         f"summary = {_toml(counted)}",
-        'extends = "ascend310"',
+        f"extends = {_toml(base or 'ascend310')}",
         "",
         "[passes]",
         f"pipeline = {_toml(tuned.text)}",

@@ -47,7 +47,7 @@ def test_tune_takes_what_the_budget_bears(cli: Cli, maps: Path) -> None:
     assert places(found["taken"]) == ["flat", "small"] and places(found["order"]) == ["flat", "small", "big"]
     assert found["pipeline"] == "resize_nearest:skip=big" and [item["ok"] for item in found["held_out"]] == [True, True]
     again = cli("run", "--min", "argmax_agreement=0.9", "--passes", found["pipeline"], maps, "--json").json()
-    agreed = [step["verdict"]["figures"]["y"]["argmax_agreement"] for step in again["steps"]]
+    agreed = [min(heard["figures"]["y"]["argmax_agreement"] for heard in again["steps"][0]["verdict"]["feeds"])]
     assert again["ok"] and agreed == [found["result"]["figures"]["y"]["argmax_agreement"]]
     assert cli("tune", *words, "--json").json() == found, "the same twice"
     assert cli("run", "--no-check", *shlex.split(found["command"])[2:5]).code == 0
@@ -65,7 +65,7 @@ def test_tune_writes_a_profile_that_runs(cli: Cli, maps: Path) -> None:
 
 
 def test_a_match_that_fails_on_a_held_out_feed_is_given_back(cli: Cli, maps: Path) -> None:
-    words = ["tune", "--passes", "resize_nearest", maps, "--json"]
+    words = ["tune", "--passes", "resize_nearest", maps, "--json", "--feeds", "1"]
     free = cli(*words, "--max", "max_abs=100", "--held-out", "1").json()
     bounds = [free["result"]["figures"]["y"]["max_abs"], free["held_out"][0]["figures"]["y"]["max_abs"]]
     assert len(free["taken"]) == 3 and bounds[0] != bounds[1]

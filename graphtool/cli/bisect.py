@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from graphtool.cli.common import FeedFiles, Json, Model, Profile, Seed, Shapes, dump, progress
+from graphtool.cli.common import Extremes, FeedCount, FeedFiles, Json, Model, Profile, Seed, Shapes, dump, progress
 from graphtool.cli.run import Max, Min, Passes, Settings, Truth
 
 
@@ -18,6 +18,8 @@ def bisect(
     shape: Shapes = None,
     seed: Seed = 0,
     feed: FeedFiles = None,
+    feeds: FeedCount = None,
+    extremes: Extremes = False,
     min_: Min = None,
     max_: Max = None,
     truth: Truth = False,
@@ -33,8 +35,8 @@ def bisect(
     from graphtool.report.culprit import bisected_data, print_bisected, print_ranks, ranks_data
 
     request = Request(
-        model, passes, tuple(set_ or ()), Target(profile), seed=seed, feed=tuple(feed or ()),
-        shapes=tuple(shape or ()), minima=tuple(min_ or ()), maxima=tuple(max_ or ()), truth=truth,
+        model, passes, tuple(set_ or ()), Target(profile), seed=seed, feed=tuple(feed or ()), feeds=feeds,
+        extremes=extremes, shapes=tuple(shape or ()), minima=tuple(min_ or ()), maxima=tuple(max_ or ()), truth=truth,
     )  # fmt: skip
     if rank:
         with progress() as watch:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from graphtool.cli.common import FeedFiles, Json, Model, Profile, Seed, Shapes, dump, progress
+from graphtool.cli.common import Extremes, FeedCount, FeedFiles, Json, Model, Profile, Seed, Shapes, dump, progress
 from graphtool.cli.run import Max, Min, Passes, Settings
 
 
@@ -19,6 +19,8 @@ def tune(
     shape: Shapes = None,
     seed: Seed = 0,
     feed: FeedFiles = None,
+    feeds: FeedCount = None,
+    extremes: Extremes = False,
     min_: Min = None,
     max_: Max = None,
     held_out: Annotated[
@@ -45,7 +47,7 @@ def tune(
     if plot is not None:
         require()
     request = Request(
-        model, passes, tuple(set_ or ()), Target(profile), output, seed, tuple(feed or ()),
+        model, passes, tuple(set_ or ()), Target(profile), output, seed, tuple(feed or ()), feeds, extremes,
         shapes=tuple(shape or ()), minima=tuple(min_ or ()), maxima=tuple(max_ or ()),
     )  # fmt: skip
     with progress() as watch:

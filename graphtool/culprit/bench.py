@@ -15,11 +15,13 @@ from graphtool.parity.budget import Budget, broken
 from graphtool.parity.feed import Feed
 from graphtool.parity.metrics import Figures, compare
 from graphtool.parity.panel import Panel
+from graphtool.parity.trials import Trial
 from graphtool.pipeline import Run, Step
 from graphtool.rewrite import Catalog, Stage
 from graphtool.rewrite.selection import Place, Selection
 
 Watch = Callable[[str], None]
+Bounded = tuple[Mapping[str, Figures], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,9 @@ class Attempt:
 
     ``kind`` is empty where all held, else ``promise``, ``budget`` or ``error`` (a pass that could not be applied),
     ``reason`` says why and ``stage`` where (None: the pipeline as a whole). ``figures`` compare each output at the end
-    with the original's; they are those of the broken step where there is one. ``bounded`` are all that a budget is held
-    to: the figures after each lossy or float16 step, then those at the end.
+    with the original's, on the worst feed; they are those of the broken step where there is one. ``bounded`` are all
+    that a budget is held to: the figures after each lossy or float16 step, then, in ``ends``, those at the end; of each
+    feed.
     """
 
     kind: str = ""
@@ -46,6 +49,7 @@ class Attempt:
     figures: Mapping[str, Figures] = field(default_factory=dict)
     units: tuple[Unit, ...] = ()
     bounded: tuple[Mapping[str, Figures], ...] = ()
+    ends: tuple[Mapping[str, Figures], ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -54,18 +58,18 @@ class Attempt:
 
     def over(self, budgets: Sequence[Budget]) -> str:
         """Return why the budgets do not hold, after a step or at the end as in a run; an empty string where they do."""
-        *steps, end = self.bounded or ({},)
-        for figures in steps:
+        for figures in self.bounded:
             reasons = broken([b for b in budgets if b.output is None or b.output in figures], figures)
             if reasons:
                 return reasons[0]
-        return next(iter(broken(budgets, end)), "")
+        return next((reason for figures in self.ends for reason in broken(budgets, figures)), "")
 
 
 class Bench:
-    """Runs of one pipeline on one model and feed. ``count`` is how many pipelines were applied and judged.
+    """Runs of one pipeline on one model, on the same feeds. ``count`` is how many pipelines were applied and judged.
 
-    Raises what :func:`graphtool.pipeline.begin` does.
+    ``held`` says that budgets are promises: those given, and those that passes have of their own. Without, they are
+    for the caller to look at. Raises what :func:`graphtool.pipeline.begin` does.
     """
 
     def __init__(
@@ -73,25 +77,35 @@ class Bench:
         graph: Graph,
         stages: Sequence[Stage],
         catalog: Catalog,
-        feed: Feed,
+        feed: Feed | Sequence[Trial],
         budgets: Sequence[Budget] = (),
         truth: bool = False,
+        held: bool = True,
         watch: Watch = lambda _: None,
     ) -> None:
-        self.stages = [replace(stage, selection=stage.selection or Selection()) for stage in stages]
+        self.specs = [stage.spec for stage in stages]
+        self.stages = [_selected(stage, held) for stage in stages]
         self.catalog = catalog
         self.budgets = tuple(budgets)
         self.watch = watch
+        self.held = held
         self.count = 0
         watch("running the original, twice")
-        self._states: list[Run] = [pipeline.begin(graph, self.stages, catalog, feed, budgets, truth)]
-        self._figures: list[Mapping[str, Figures] | None] = []  # those that a budget is held to, by stage
+        self._states: list[Run] = [pipeline.begin(graph, self.stages, catalog, feed, budgets if held else (), truth)]
+        self._figures: list[Bounded] = []  # those that a budget is held to, by stage
         self.whole = self._forward()
 
     @property
     def notes(self) -> list[str]:
         """What there is to say of the model itself."""
         return self._states[0].notes
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        """The feeds that every run is judged on."""
+        judge = self._states[0].judge
+        assert judge is not None, "a bench judges"
+        return tuple(seat.feed for seat in judge.seats)
 
     def _forward(self) -> Attempt:
         """Apply the whole pipeline, keeping the state after each stage."""
@@ -100,26 +114,22 @@ class Bench:
         for number, stage in enumerate(self.stages):
             self.watch(f"pass {stage.spec.name}")
             state = pipeline.fork(self._states[-1], [stage])
-            step = next(iter(pipeline.advance(state, self.catalog)))
-            units += [Unit(number, place) for place in step.places]
-            if step.status == "broken":
-                return _failed(number, step, units)
+            steps = list(pipeline.advance(state, self.catalog))
+            units += [Unit(number, place) for place in steps[0].places]
+            if steps[-1].status == "broken":
+                return _failed(number, steps[-1], units)
             self._states.append(state)
-            self._figures.append(_bounded(step))
-        return self._ended(self._states[-1], units, self.budgets, self._figures)
+            self._figures.append(_bounded(steps[0]))
+        return self._ended(self._states[-1], units, self._figures)
 
-    @staticmethod
-    def _ended(
-        state: Run,
-        units: Sequence[Unit],
-        budgets: Sequence[Budget],
-        steps: Sequence[Mapping[str, Figures] | None],
-    ) -> Attempt:
-        figures = whole_figures(state.judge)
-        reasons = broken(budgets, figures)
-        bounded = (*(found for found in steps if found is not None), figures)
-        reason = reasons[0] if reasons else ""
-        return Attempt("budget" if reasons else "", reason, None, figures, tuple(units), bounded)
+    def _ended(self, state: Run, units: Sequence[Unit], steps: Sequence[Bounded], whole: bool = True) -> Attempt:
+        """Return how a pipeline that kept its promises ended; outputs of one not ``whole`` may be renamed yet."""
+        ends = end_figures(state.judge)
+        bounded = tuple(figures for step in steps for figures in step)
+        worst = max(ends, key=_damage, default={})
+        found = Attempt("", "", None, worst, tuple(units), (*bounded, *ends), ends if whole else ())
+        reason = found.over(self.budgets) if self.held else ""
+        return replace(found, kind="budget", reason=reason) if reason else found
 
     def run(self, chosen: Sequence[Unit]) -> Attempt:
         """Apply the stages up to the one that failed (all, where none did) with those units alone."""
@@ -129,23 +139,17 @@ class Bench:
         first = min(first, len(self._states) - 1)
         self.count += 1
         self.watch(f"run {self.count}: {len(chosen)} of {len(self.whole.units)} matches")
-        state = self._states[first]
-        steps = self._figures[:first]
-        for number in range(first, last):
-            stage = picked[number]
-            if stage is None:
-                continue
-            state = pipeline.fork(state, [stage])
-            try:
-                step = next(iter(pipeline.advance(state, self.catalog)))
-            except GraphtoolError as error:  # a pass that cannot stand that only some of it is done
-                return Attempt("error", str(error), number, {}, tuple(chosen))
-            if step.status == "broken":
-                return _failed(number, step, chosen)
-            steps.append(_bounded(step))
-        # before the last stage outputs may have other names than at the end
-        budgets = [b for b in self.budgets if last == len(self.stages) or b.output is None]
-        return self._ended(state, chosen, budgets, steps)
+        rest = [(number, stage) for number in range(first, last) if (stage := picked[number]) is not None]
+        state = pipeline.fork(self._states[first], [stage for _, stage in rest])
+        try:
+            steps = list(pipeline.advance(state, self.catalog))
+        except GraphtoolError as error:  # a pass that cannot stand that only some of it is done
+            return Attempt("error", str(error), None, {}, tuple(chosen))
+        if steps and steps[-1].status == "broken":
+            number = next(number for number, stage in rest if stage is steps[-1].stage)
+            return _failed(number, steps[-1], chosen)
+        figures = [*self._figures[:first], *map(_bounded, steps)]
+        return self._ended(state, chosen, figures, whole=last == len(self.stages))
 
     def staged(self, number: int, chosen: Sequence[Unit], short: bool = False) -> Stage | None:
         """Return a stage that applies only the chosen units; None where there are none of its own.
@@ -185,22 +189,33 @@ def _key(place: Place) -> tuple[str, str]:
     return place.spec, place.where
 
 
-def whole_figures(judge: Panel | None) -> dict[str, Figures]:
-    """Compare each output of the latest step with the original's, where they have one shape."""
-    found: dict[str, Figures] = {}
+def _selected(stage: Stage, held: bool) -> Stage:
+    """Return a stage that tells its places, and without ``held`` one that has no budget of its own."""
+    spec = stage.spec if held else replace(stage.spec, budget={})
+    return replace(stage, spec=spec, selection=stage.selection or Selection())
+
+
+def end_figures(judge: Panel | None) -> Bounded:
+    """Compare each output of the latest step with the original's, feed by feed."""
     if judge is None or judge.original is None or judge.before is None:
-        return found
-    for name, after in judge.outputs().items():
-        before = judge.original.output(name)
-        if before is not None and before.shape == after.shape:
-            found[name] = compare(before, after)
-    return found
+        return ()
+    return tuple(
+        {name: compare(before, after) for name, (before, after) in pairs.items()} for _, pairs in judge.pairs()
+    )
 
 
-def _bounded(step: Step) -> Mapping[str, Figures] | None:
-    """Return the figures of a step that budgets are held to."""
-    held = step.stage.spec.parity in ("lossy", "float16")
-    return step.verdict.figures if held and step.verdict is not None else None
+def _damage(figures: Mapping[str, Figures]) -> tuple[float, float]:
+    """Return how far outputs moved on a feed: labels first, then distance."""
+    agreed = [found.argmax_agreement for found in figures.values() if found.argmax_agreement is not None]
+    return 1.0 - min(agreed, default=1.0), max((found.max_abs for found in figures.values()), default=0.0)
+
+
+def _bounded(step: Step) -> Bounded:
+    """Return the figures of a step that budgets are held to, feed by feed."""
+    verdict = step.verdict
+    if verdict is None or step.stage.spec.parity not in ("lossy", "float16"):
+        return ()
+    return tuple(heard.figures for heard in verdict.feeds) or (verdict.figures,)
 
 
 def _failed(number: int, step: Step, units: Sequence[Unit]) -> Attempt:

@@ -17,9 +17,9 @@ from graphtool.report.data import figures_data
 from graphtool.report.pictures import curve
 
 
-def _head(model: object, bench: Bench, feed: Feed) -> None:
+def _head(model: object, bench: Bench) -> None:
     stages = ", ".join(stage.spec.name for stage in bench.stages)
-    line(f"{show(model)}: {stages}; feed {feed.text()}", "bold")
+    line(f"{show(model)}: {stages}; feed {'; '.join(feed.text() for feed in bench.feeds)}", "bold")
     for note in bench.notes:
         line(f"note: {note}", "yellow")
 
@@ -28,7 +28,7 @@ def print_bisected(found: Bisected) -> None:
     """Print the culprits of a pipeline, with what they do alone, what is left without them, and the commands."""
     bench, finding = found.bench, found.finding
     whole = finding.whole
-    _head(found.request.model, bench, found.feed)
+    _head(found.request.model, bench)
     if whole.ok:
         line("nothing is broken: every promise" + (" and budget" if bench.budgets else "") + " holds", "green")
         _figures(whole.figures, "  ")
@@ -86,7 +86,7 @@ def print_ranks(found: Ranks) -> None:
     """Print each lossy match with what it costs alone and what is left without it, the most damaging first."""
     bench, ranking = found.bench, found.ranking
     measure = ranking.measure
-    _head(found.request.model, bench, found.feed)
+    _head(found.request.model, bench)
     where = f" of output {show(measure.output)}" if measure.output is not None else ""
     line(f"all {len(ranking.rows)} matches: {_value(measure, ranking.whole)}{where}", "bold")
     width = max(len(unit_text(bench, row.unit)) for row in ranking.rows)
@@ -94,7 +94,7 @@ def print_ranks(found: Ranks) -> None:
         name = unit_text(bench, row.unit)
         line(f"  {name:<{width}}  alone costs {_cost(measure, row.alone)}; without it {_value(measure, row.without)}")
     line(f"{_plural(ranking.runs, 'run')} of the pipeline", "dim")
-    _drawn(found.feed)
+    _drawn(bench.feeds[0])
 
 
 def _drawn(feed: Feed) -> None:
@@ -120,7 +120,7 @@ def _cost(measure: Measure, attempt: Attempt) -> str:
 def print_tuned(found: Tuning) -> None:
     """Print which matches were taken, how that holds on the other feeds, and how to run it."""
     bench, tuned = found.bench, found.tuned
-    _head(found.request.model, bench, found.feed)
+    _head(found.request.model, bench)
     line("matches, the least damaging first:")
     width = max(len(unit_text(bench, unit)) for unit in tuned.order)
     taken = set(tuned.taken)
@@ -141,7 +141,7 @@ def print_tuned(found: Tuning) -> None:
     if found.path is not None:
         line(f"wrote {show(found.path)}: graphtool run --profile {show(found.path)} {show(found.request.model)}")
     line(f"{_plural(tuned.runs, 'run')} of the pipeline", "dim")
-    _drawn(found.feed)
+    _drawn(bench.feeds[0])
 
 
 def _damage(measure: Measure, damage: float) -> str:
@@ -186,7 +186,12 @@ def _units(bench: Bench, units: tuple[Unit, ...]) -> list[dict[str, Any]]:
 
 def _common(found: Bisected | Ranks | Tuning) -> dict[str, Any]:
     stages = [stage.text() for stage in found.bench.stages]
-    return {"model": str(found.request.model), "passes": stages, "feed": found.feed.recipe, "notes": found.bench.notes}
+    return {
+        "model": str(found.request.model),
+        "passes": stages,
+        "feeds": [feed.recipe for feed in found.bench.feeds],
+        "notes": found.bench.notes,
+    }
 
 
 def bisected_data(found: Bisected) -> dict[str, Any]:

@@ -132,7 +132,7 @@ ATTEMPT = _shared("attempt", noted("How a pipeline went with some of its matches
 UNIT = _shared("unit", noted("What only= and skip= can choose: item is how.", table(
     stage=TEXT, pass_=TEXT, where=TEXT, item=TEXT,
 )))  # fmt: skip
-BENCH = {"model": TEXT, "passes": WORDS, "feed": by_name(ANY), "notes": WORDS}
+BENCH = {"model": TEXT, "passes": WORDS, "feeds": many(by_name(ANY)), "notes": WORDS}
 
 FINDING = _shared("atc-finding", noted("What ATC would say; code is ATC's own, or empty.", table(
     option=TEXT, level={"enum": ["error", "warning", "note"]}, code=TEXT, reason=TEXT, fix=TEXT, source=TEXT,
