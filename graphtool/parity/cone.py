@@ -12,7 +12,7 @@ it: the numbers that the same node gave before the rounding changed are as good 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
@@ -52,13 +52,13 @@ class NoConeError(GraphtoolError):
 class Cone:
     """What running a cone showed.
 
-    ``view`` is the graph after, ``nodes`` how many nodes were run, 0 where nothing changed. ``differ`` are tensors at
-    its end that do not hold what they held.
+    ``view`` is the graph after, ``nodes`` how many nodes were run, 0 where nothing changed. ``differ`` are the tensors
+    at its end that do not hold what they held, with what they held and hold now.
     """
 
     view: View
     nodes: int
-    differ: tuple[str, ...] = ()
+    differ: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
 
 
 class Cones:
@@ -151,13 +151,13 @@ class Cones:
                 return Cone(view, 0)
             count, differ = self._run(view, feed, renamed)
             ran += count
-            if not differ or not differ.isdisjoint(final):
-                return Cone(view, ran, tuple(sorted(differ, key=lambda name: view.makers[name])))
-            refuted |= differ
+            if not differ or not differ.keys().isdisjoint(final):
+                return Cone(view, ran, {name: differ[name] for name in sorted(differ, key=view.makers.__getitem__)})
+            refuted |= differ.keys()
         raise NoConeError("the change goes on")
 
-    def _run(self, view: View, feed: Arrays, renamed: Mapping[str, str]) -> tuple[int, set[str]]:
-        """Run the changed nodes; return how many nodes that took, and the tensors that differ from before."""
+    def _run(self, view: View, feed: Arrays, renamed: Mapping[str, str]) -> tuple[int, dict[str, tuple[Array, Array]]]:
+        """Run the changed nodes; return how many nodes that took, and the tensors that differ, before and after."""
         changed = view.numbered.changed
         nodes = [view.nodes[place] for place in changed]
         made = {name for node in nodes for name in node.output if name}
@@ -172,7 +172,7 @@ class Cones:
                     raise NoConeError(f"{name} is not in the graph before")
                 wanted[name] = self.before.names[number]
         if not ends:
-            return 0, set()
+            return 0, {}
         places = self._slice(self.before, self._feed, list(wanted.values()), list(ends.values()))
         if work(nodes) + work(self.before.nodes[place] for place in places) > self.share * self.before.weight:
             raise NoConeError("what it takes is most of the model", costly=True)
@@ -182,7 +182,8 @@ class Cones:
             now = run_part(view, changed, given, sorted(ends))
         except RunError as error:
             raise NoConeError(str(error), fails=True) from None
-        return len(changed) + len(places), {n for n, old in ends.items() if not equal(values[old, True], now[n])}
+        pairs = {name: (values[old, True], now[name]) for name, old in ends.items()}
+        return len(changed) + len(places), {name: pair for name, pair in pairs.items() if not equal(*pair)}
 
     def recorded(self, graph: Graph, feed: Arrays, reading: Sequence[str], making: Sequence[str]) -> dict[str, Array]:
         """Return tensors of a graph between before and after: what is read, and what is made, by a match.
@@ -275,5 +276,5 @@ class Cones:
         if any(array.dtype.kind not in "fiub" for array in (*ran.values(), *given.values())):
             raise NoConeError("a tensor of a type that is not recorded")
         for name, array in ran.items():
-            self.tape.put(view.numbered.number(name) or 0, array)
+            self.tape.put(view.numbered.number(name) or 0, array, spill=False)  # it is cheap to compute again
         return {ask: ran[ask[0]] if ask[0] in ran else self._value(view, feed, *ask) for ask in asked}

@@ -222,7 +222,7 @@ class Judge(Following):
             first = next(name for name in cone.differ if name in made)
             return None, _Doubt(f"the first tensor that differs is {quoted(first)}, of match {quoted(made[first])}")
         if cone.differ and _covers(outcome, cone):
-            verdict = by_truth(lambda: self._truths(outcome, snapshots, graph, on_cone=True), verdict)
+            verdict = by_truth(lambda: self._truths(outcome, snapshots, graph, cone), verdict)
         if not verdict.ok:
             return None, _Doubt()
         outputs = {} if cone.differ else carried(standing.before, graph)
@@ -291,16 +291,19 @@ class Judge(Following):
             self.standing(), spec, outputs, self.budgets, lambda: self._truths(outcome, snapshots, graph), self.truth
         )
 
-    def _truths(self, outcome: Outcome, snapshots: Graph, after: Graph, on_cone: bool = False) -> list[MatchTruth]:
+    def _truths(
+        self, outcome: Outcome, snapshots: Graph, after: Graph, cone: Cone | None = None
+    ) -> list[MatchTruth]:  # fmt: skip
         if not outcome.inner:
             raise NoTruth("nothing is recorded of its matches")
         found: list[MatchTruth] = []
+        recorder = None if cone is None else self.known_cones().recorded
+        known = cone.differ if cone is not None and len(outcome.inner) == 1 else {}
         steps = [(inner, self._runnable(snapshots.at(inner.before))) for inner in outcome.inner]
         following = [*(graph for _, graph in steps[1:]), after]
         for (inner, before), later in zip(steps, following, strict=True):
             feed = self.translated(before, {})
-            cones = self.cones if on_cone else None
-            found += judge_matches(inner, before, later, feed, cones.recorded if cones is not None else None)
+            found += judge_matches(inner, before, later, feed, recorder, known)
         return found
 
 

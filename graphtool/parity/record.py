@@ -19,6 +19,7 @@ Array = NDArray[Any]
 
 _PIECE = 4.0  # heavy nodes in a piece
 _MOST_PIECES = 40
+HELD = 64 << 20  # bytes of tensors for later pieces that are kept in memory; more are read back
 _BEHIND = 8  # cheap nodes behind which a tensor is recorded
 
 
@@ -46,15 +47,18 @@ def record(view: View, feed: Mapping[str, Array], tape: Tape, outputs: Sequence[
         for name in list(alive):
             if last.get(name, -1) < end:
                 del alive[name]
+        held = sum(array.nbytes for array in alive.values())
         for name in wanted:
             array = ran.pop(name)
             if array.dtype.kind == "O":
                 raise CannotRecordError(f"{name} is no tensor of numbers")
-            recorded = tape.put(_own(view, name), array)
-            if last.get(name, -1) >= len(view.nodes):
+            later = last.get(name, -1)
+            recorded = name in dear and tape.put(_own(view, name), array)
+            if later >= len(view.nodes):
                 found[name] = array
-            if not recorded and last.get(name, -1) >= end:
+            if later >= end and (held + array.nbytes <= HELD or not (recorded or tape.put(_own(view, name), array))):
                 alive[name] = array
+                held += array.nbytes
     missing = [name for name in outputs if name not in found]
     found |= {name: view.graph.array(view.graph.initializers[name]) for name in missing if name not in view.makers}
     constants = [name for name in missing if name in view.makers]

@@ -16,8 +16,9 @@ bits from a MatMul with the same matrix computed, so that ``exact`` constant fol
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableSequence, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -74,14 +75,24 @@ def _aligned(array: Array) -> Array:
     return np.require(array, requirements=["C", "ALIGNED"])
 
 
+@dataclass(slots=True)
+class Work:
+    """How many runs there were, and how many nodes these ran: what growth and cost are counted in."""
+
+    runs: int = 0
+    nodes: int = 0
+
+
 class Session:
-    """A graph ready to run on the CPU.
+    """A graph ready to run on the CPU. ``work`` counts what all sessions of this process have run.
 
     ``outputs`` are the tensors to return, inner ones too; by default the graph's outputs. ``level`` is onnxruntime's
     graph optimization level. ``threads`` is the number of threads inside an operator (default: onnxruntime's choice).
     ``weights`` replaces initializers by name (those not named come from the graph): arrays to share between sessions,
     or nudged ones. Raises RunError where onnxruntime cannot make a session, UsageError for an unknown output.
     """
+
+    work: ClassVar[Work] = Work()
 
     def __init__(
         self,
@@ -116,6 +127,7 @@ class Session:
         self._phase = f"onnxruntime runs the graph{in_it}"
         self._session.disable_fallback()  # it would print
         self._foreign = any(is_foreign(value.type) for value in self._session.get_outputs())
+        self._nodes = len(graph.proto.graph.node)
         self._takes = {value.name for value in self._session.get_inputs()}
         self._may_take = {value.name for value in self._session.get_overridable_initializers()}
 
@@ -133,6 +145,8 @@ class Session:
                 raise FeedError(f"the feed has nothing for input {quoted(name)}")
         if not self.outputs:
             return {}  # onnxruntime takes an empty list for all outputs
+        Session.work.runs += 1
+        Session.work.nodes += self._nodes
         try:
             with guard.phase(self._phase):
                 if self._foreign or any(array.dtype.kind == "V" for array in arrays.values()):

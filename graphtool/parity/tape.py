@@ -41,8 +41,11 @@ class Tape:
     def __contains__(self, number: int) -> bool:
         return number in self._held or number in self._spilled
 
-    def put(self, number: int, array: Array) -> bool:
-        """Record a tensor; return whether it is recorded now. Only numbers and booleans of numpy's own types are."""
+    def put(self, number: int, array: Array, spill: bool = True) -> bool:
+        """Record a tensor; return whether it is recorded now. Only numbers and booleans of numpy's own types are.
+
+        Without ``spill`` it is recorded only where it fits in memory.
+        """
         if number in self:
             return True
         if array.dtype.kind not in "fiub":
@@ -51,7 +54,7 @@ class Tape:
             self._held[number] = array
             self._in_memory += array.nbytes
             return True
-        return self._spill(number, array)
+        return spill and self._spill(number, array)
 
     def get(self, number: int) -> Array | None:
         """Return a recorded tensor, not to be written to; None where it was not recorded."""
@@ -68,14 +71,6 @@ class Tape:
     def spilled(self) -> int:
         """How many bytes lie in the file."""
         return self._in_file
-
-    def clear(self) -> None:
-        """Forget everything and give the file back."""
-        self._held, self._spilled = {}, {}
-        self._in_memory = self._in_file = 0
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
     def _spill(self, number: int, array: Array) -> bool:
         if self._file is None:

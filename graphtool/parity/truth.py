@@ -51,19 +51,26 @@ class MatchTruth:
 
 
 def judge_matches(
-    inner: Inner, before: Graph, after: Graph, feed: Mapping[str, Array], recorder: Recorder | None = None
+    inner: Inner,
+    before: Graph,
+    after: Graph,
+    feed: Mapping[str, Array],
+    recorder: Recorder | None = None,
+    known: Mapping[str, tuple[Array, Array]] | None = None,
 ) -> list[MatchTruth]:
     """Judge every match of one pass on boundary tensors recorded from the graph before it.
 
-    ``recorder`` returns them without a run of the whole graph. Raises NoTruth, with the reason, where a match cannot be
-    judged alone, and what the recorder raises.
+    ``recorder`` returns them without a run of the whole graph, ``known`` has tensors that matches make, as the nodes
+    before and after were found to make them of what the recorder returns. Raises NoTruth, with the reason, where a
+    match cannot be judged alone, and what the recorder raises.
     """
+    known = known or {}
     matches = inner.applied.matches
     if any(not match.old for match in matches):
         raise NoTruth(f"{inner.spec.name} does not say which nodes it replaced")
-    known = {v.name for v in before.inputs} | set(before.index.producers) | set(before.initializers)
+    there = {v.name for v in before.inputs} | set(before.index.producers) | set(before.initializers)
     wanted = dict.fromkeys(name for match in matches for name in (*match.inputs, *match.outputs))
-    strange = [name for name in wanted if name not in known]
+    strange = [name for name in wanted if name not in there]
     if strange:
         raise NoTruth(f"{quoted(strange[0])} is not in the graph before the pass")
     dynamic = [name for name in wanted if before.constant(name) is None]
@@ -72,16 +79,29 @@ def judge_matches(
         recorded = Session(before, outputs=dynamic).run(feed)
     else:
         made = {name for match in matches for name in match.outputs}
-        recorded = recorder(before, feed, [n for n in dynamic if n not in made], [n for n in dynamic if n in made])
-    return [_judge(match, inner.spec.parity, before, after, recorded) for match in matches]
+        making = [name for name in dynamic if name in made and name not in known]
+        recorded = {
+            **recorder(before, feed, [name for name in dynamic if name not in made], making),
+            **{name: was for name, (was, _) in known.items()},
+        }
+    return [_judge(match, inner.spec.parity, before, after, recorded, known) for match in matches]
 
 
-def _judge(match: Match, parity: str, before: Graph, after: Graph, recorded: Mapping[str, Array]) -> MatchTruth:
+def _judge(
+    match: Match,
+    parity: str,
+    before: Graph,
+    after: Graph,
+    recorded: Mapping[str, Array],
+    known: Mapping[str, tuple[Array, Array]],
+) -> MatchTruth:
     opset = before.opset() or 1
     old_values = _values(match.old, before, recorded)
-    new_values = _values(match.new, after, recorded)
     was = {name: recorded[name] for name in match.outputs}
-    now = _run(match, after, new_values)
+    if all(name in known for name in match.outputs):
+        now = {name: known[name][1] for name in match.outputs}
+    else:
+        now = _run(match, after, _values(match.new, after, recorded))
     for name in match.outputs:
         if was[name].shape != now[name].shape:
             raise NoTruth(f"{quoted(match.where)} gives another shape")
