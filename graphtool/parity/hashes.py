@@ -199,7 +199,7 @@ class Numbers:
 
     def _identity(self, graph: Graph) -> int:
         """Return the form of an Identity, whose result is what it reads."""
-        return 1 + self._number(("form", _tail(NodeProto(op_type="Identity")), graph.opset("")))
+        return 1 + self._number(("form", _canonical(NodeProto(op_type="Identity")), graph.opset("")))
 
     def _form(self, graph: Graph, place: int, tail: bytes) -> int:
         """Return a number for what a node does, negative where it holds bodies."""
@@ -207,7 +207,7 @@ class Numbers:
         bodies = has_bodies(node)
         # a body or a function may use any operator
         whole = bodies or (node.domain and graph.proto.functions)
-        number = 1 + self._number(("form", tail, self._operators if whole else graph.opset(node.domain)))
+        number = 1 + self._number(("form", _canonical(node), self._operators if whole else graph.opset(node.domain)))
         self._tails[tail] = form = -number if bodies else number
         return form
 
@@ -271,3 +271,13 @@ def _tail(node: NodeProto) -> bytes:
     for name in ("input", "output", "name"):
         own.ClearField(name)
     return bytes(own.SerializeToString())
+
+
+def _canonical(node: NodeProto) -> bytes:
+    """Return what a node does, however it is written: without names and texts, attributes in order."""
+    own = NodeProto(op_type=node.op_type, domain="" if node.domain == "ai.onnx" else node.domain)
+    own.overload = node.overload
+    own.attribute.extend(sorted(node.attribute, key=lambda attribute: attribute.name))
+    for attribute in own.attribute:
+        attribute.ClearField("doc_string")
+    return bytes(own.SerializeToString(deterministic=True))

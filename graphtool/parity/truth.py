@@ -132,7 +132,8 @@ def _channels(count: int, was: Mapping[str, Array], now: Mapping[str, Array]) ->
     """Return a few channels: some evenly spread, and those in which the match changed most."""
     chosen = set(spread(count, _CHANNELS))
     for name, array in was.items():
-        moved = [float(np.max(np.abs(now[name][:, c] - array[:, c]), initial=0.0)) for c in range(count)]
+        with np.errstate(invalid="ignore"):  # two infinities are the same
+            moved = [float(np.max(np.abs(now[name][:, c] - array[:, c]), initial=0.0)) for c in range(count)]
         chosen.update(int(c) for c in np.argsort(moved)[-_CHANGED:])
     return sorted(chosen)
 
