@@ -47,7 +47,7 @@ def graph(inputs: Sequence[Info], nodes: Sequence[Node], outputs: Sequence[str])
         [helper.make_tensor_value_info(*info) for info in inputs],
         [helper.make_tensor_value_info(name, F32, None) for name in outputs],
     )
-    return Graph.from_proto(helper.make_model(body, opset_imports=[helper.make_opsetid("", 13)]))
+    return Graph.from_proto(helper.make_model(body, opset_imports=[helper.make_opsetid("", 11)]))
 
 
 def one(*dims: int | str | None, dtype: int = F32, name: str = "x") -> Graph:

@@ -13,29 +13,35 @@ from pathlib import Path
 
 from onnx import TensorProto
 
+from graphtool.atc import findings, outputs, values
 from graphtool.atc import options as atc
-from graphtool.atc import outputs, values
+from graphtool.atc.against import opset_findings
+from graphtool.atc.attached import Wishes, config_files
 from graphtool.atc.profile import Profile, default_profile
 from graphtool.atc.shapes import Dims, Request, Shapes, plan
 from graphtool.atc.shell import quote
 from graphtool.atc.values import BATCH, SpellingError
-from graphtool.errors import ProfileError, UsageError, did_you_mean, quoted, show
+from graphtool.atc.words import NEEDED, checked
+from graphtool.errors import ProfileError, did_you_mean, quoted
 from graphtool.graph import Graph
 
 # GE, reason "The path can only contain 'a-z' 'A-Z' '0-9' '-' '.' '_' and chinese character" (E10001), 2020 to 2025
 _ATC_PATH = re.compile(r"[A-Za-z0-9._/\u4e00-\u9fff-]+")
 
-_NEEDED = ("framework", "soc_version")
 _STEM = "{stem}"
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One ATC command: its words, the batch it compiles for (0: the inputs have none), and what to know about it."""
+    """One ATC command: its words, the batch it compiles for (0: the inputs have none), and what to know about it.
+
+    ``files`` are the files that its options name and the profile describes: path and text.
+    """
 
     words: tuple[str, ...]
     batch: int
     notes: tuple[str, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
 
     def text(self) -> str:
         """Return the command as one line for a shell; ``shlex.split`` gives the words back."""
@@ -64,7 +70,7 @@ def emit(
     Raises ProfileError where a name, rank, size, type or option does not hold for the graph, and where a name cannot
     be written in ATC's grammar or on a command line.
     """
-    wishes = _wishes(profile or default_profile(), overrides or {})
+    wishes = _wished(profile or default_profile(), overrides or {})
     try:
         shaped = plan(graph, _request(wishes, batches or (), shapes or {}))
         out, output_type = _outputs(graph, wishes)
@@ -77,100 +83,52 @@ def emit(
             "output_type": output_type,
             "input_format": wishes.options.get("input_format") or _input_format(shaped.inputs),
         }
-        notes = (*shaped.notes, *out.notes, *_format_notes(shaped, options))
+        files, file_notes = config_files(wishes, graph, Path(model_path).stem, options)
+        notes = (*shaped.notes, *out.notes, *_format_notes(shaped, options), *file_notes, *_opset_notes(wishes, graph))
         commands = []
         for batch in shaped.batches:
             options["output"] = _output_word(wishes, model_path, batch, len(shaped.batches))
             options["input_shape"] = shaped.text(batch)
             words = [f"--{name}={options[name]}" for name in atc.OPTIONS if options.get(name)]
-            commands.append(
-                Command(
-                    ("atc", *words),
-                    batch,
-                    (*notes, *_path_notes(model, options["output"]), *_batch_notes(shaped, batch)),
-                )
-            )
+            known = (*_path_notes(model, options["output"]), *_batch_notes(shaped, batch), *_held(wishes, options))
+            commands.append(Command(("atc", *words), batch, (*notes, *known), files))
     except SpellingError as why:  # a name without a spelling
         raise ProfileError(str(why)) from None
     return commands
 
 
-def parse_batches(text: str) -> tuple[int, ...]:
-    """Read the argument of ``--batch``: ``1,4,8,16``."""
+def _wished(profile: Profile, overrides: Mapping[str, str]) -> Wishes:
     try:
-        found = tuple(values.parse_number(word.strip()) for word in text.split(","))
-    except SpellingError as why:
-        raise UsageError(f"--batch: {why}; give numbers such as 1,4,8") from None
-    if len(set(found)) < len(found):
-        raise UsageError(f"--batch: {quoted(text)} names a batch twice")
-    return found
-
-
-def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """Read the argument of ``--shape``: ``NAME:DIM,DIM,...``; the name ends at the last ``:``."""
-    name, colon, dims = text.rpartition(":")
-    if not colon or not name:
-        raise UsageError(f"--shape: {quoted(text)} is not NAME:DIM,DIM,... such as image:1,3,224,224")
-    try:
-        return name, tuple(values.parse_number(word.strip()) for word in dims.split(","))
-    except SpellingError as why:
-        raise UsageError(f"--shape {show(name)}: {why}") from None
-
-
-def parse_option(text: str) -> tuple[str, str]:
-    """Read the argument of ``--atc``: ``OPTION=VALUE``, checked; ``OPTION=`` drops what the profile says."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"--atc: {quoted(text)} is not OPTION=VALUE")
-    try:
-        return _checked(name, value)
-    except SpellingError as why:
-        raise UsageError(f"--atc: {why}") from None
-
-
-def _checked(name: str, value: str) -> tuple[str, str]:
-    option = atc.find(name)
-    if option.name == "model":
-        raise SpellingError("model: the model is named by itself")
-    if not value and option.name in _NEEDED:
-        raise SpellingError(f"{option.name}: ATC needs it")
-    try:
-        if value:
-            atc.check(option, value)
-    except SpellingError as why:
-        raise SpellingError(f"{option.name}: {why}") from None
-    return option.name, value
-
-
-@dataclass(frozen=True, slots=True)
-class _Wishes:
-    """The profile's options with the overrides on top, and how messages call where each is from."""
-
-    profile: Profile
-    options: Mapping[str, str]
-    overrides: Mapping[str, str]
-
-    def where(self, name: str) -> str:
-        return f"--atc {name}" if name in self.overrides else f"{self.profile.source}: options.{name}"
-
-
-def _wishes(profile: Profile, overrides: Mapping[str, str]) -> _Wishes:
-    try:
-        own = dict(_checked(name, value) for name, value in overrides.items())
+        own = dict(checked(name, value) for name, value in overrides.items())
     except SpellingError as why:
         raise ProfileError(f"--atc: {why}") from None
     options = {name: value for name, value in {"framework": "5", **profile.options, **own}.items() if value}
     options = atc.completed(options)
-    wishes = _Wishes(profile, options, own)
+    wishes = Wishes(profile, options, own)
     if (clash := atc.conflict(options)) is not None:
         raise ProfileError(f"{wishes.where(clash[0])}: {clash[1]}")
-    for name in _NEEDED:
+    for name in NEEDED:
         if name not in options:
             raise ProfileError(f"{wishes.where(name)}: missing; ATC needs it")
     return wishes
 
 
-def _request(wishes: _Wishes, batches: Sequence[int], shapes: Mapping[str, Sequence[int]]) -> Request:
+def _held(wishes: Wishes, options: Mapping[str, str]) -> list[str]:
+    """Hold the finished options against all of ATC's rules; what only some releases refuse is a note."""
+    found = findings.inspect({name: text for name, text in options.items() if text}, wishes.cann)
+    found = [one for one in found if atc.OPTIONS[one.option].kind != "path"]  # paths are notes of their own
+    for one in found:
+        if one.level == "error":
+            code = f" (ATC: {one.code})" if one.code else ""
+            raise ProfileError(f"{wishes.where(one.option)}: {one.reason}{code}; {one.fix or one.source}")
+    return [f"{one.text()} ({one.source})" for one in found]
+
+
+def _opset_notes(wishes: Wishes, graph: Graph) -> list[str]:
+    return [f"{one.reason}; {one.fix} ({one.source})" for one in opset_findings(graph, wishes.cann)]
+
+
+def _request(wishes: Wishes, batches: Sequence[int], shapes: Mapping[str, Sequence[int]]) -> Request:
     for number in (*batches, *(dim for dims in shapes.values() for dim in dims)):
         if type(number) is not int or number < 1:
             raise ProfileError(f"batches and shapes are whole numbers above 0, not {quoted(number)}")
@@ -185,7 +143,7 @@ def _request(wishes: _Wishes, batches: Sequence[int], shapes: Mapping[str, Seque
     )
 
 
-def _outputs(graph: Graph, wishes: _Wishes) -> tuple[outputs.OutNodes, str]:
+def _outputs(graph: Graph, wishes: Wishes) -> tuple[outputs.OutNodes, str]:
     """Return what out_nodes is to name, and output_type with its nodes, if any, renamed alike."""
     text = wishes.options.get("out_nodes")
     wanted = values.parse_nodes(text) if text else []
@@ -205,7 +163,7 @@ def _outputs(graph: Graph, wishes: _Wishes) -> tuple[outputs.OutNodes, str]:
     return out, ";".join(f"{values.format_nodes([out.moved[node]])}:{one}" for node, one in kind)
 
 
-def _check_fp16_inputs(graph: Graph, wishes: _Wishes) -> None:
+def _check_fp16_inputs(graph: Graph, wishes: Wishes) -> None:
     inputs = {value.name: value for value in graph.inputs}
     where = wishes.where("input_fp16_nodes")
     for name in wishes.options.get("input_fp16_nodes", "").split(";"):
@@ -222,7 +180,7 @@ def _model_word(path: str) -> str:
     return f"./{path}" if path.startswith("-") else path
 
 
-def _output_word(wishes: _Wishes, model_path: str, batch: int, count: int) -> str:
+def _output_word(wishes: Wishes, model_path: str, batch: int, count: int) -> str:
     """Return the value of output: by the option, else the model's stem, with the batch, in the current folder."""
     default = f"{_STEM}_bs{BATCH}" if batch else _STEM
     form = wishes.options.get("output", default)

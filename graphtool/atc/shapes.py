@@ -110,6 +110,9 @@ def _dims(value: Value, lead: Value, request: Request) -> Dims:
     else:
         base = given
     batch = _follows(value, lead, request)
+    if request.gears and given is None:
+        base = _opened(base, request.gears, batch)
+        batch = batch and base[:1] != (-1,)
     if batch and given is not None and value is not lead:
         # a number that is no batch of this run was meant as it stands
         known = {*request.asked, *request.planned, *request.given.get(lead.name, ())[:1]}
@@ -123,6 +126,15 @@ def _dims(value: Value, lead: Value, request: Request) -> Dims:
             )
         dims.append(dim)
     return tuple(dims)
+
+
+def _opened(base: tuple[int | str | None, ...], gears: str, batch: bool) -> tuple[int | str | None, ...]:
+    """Return a shape with -1 for the symbolic dimensions that the gears are for."""
+    axes = {
+        "dynamic_batch_size": (0,) if batch else (),
+        "dynamic_image_size": (2, 3) if len(base) == 4 else (),
+    }.get(gears, tuple(range(len(base))))
+    return tuple(-1 if axis in axes and not isinstance(dim, int) else dim for axis, dim in enumerate(base))
 
 
 def _follows(value: Value, lead: Value, request: Request) -> bool:

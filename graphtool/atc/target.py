@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from graphtool.atc.command import Command, emit, parse_batches, parse_option, parse_shape
+from graphtool.atc.attached import write_files
+from graphtool.atc.command import Command, emit
 from graphtool.atc.profile import Profile, default_profile, load_profile
-from graphtool.atc.script import script
+from graphtool.atc.script import makefile, script, vectors
+from graphtool.atc.words import parse_batches, parse_option, parse_shape
 from graphtool.errors import ProfileError, UsageError, quoted
 from graphtool.graph import Graph
 from graphtool.graph.save import write_text
@@ -59,8 +61,20 @@ def shapes_of(words: Sequence[str]) -> dict[str, tuple[int, ...]]:
 
 
 def write_script(path: Path, commands: Sequence[Command], profile: Profile, model: Path) -> None:
-    """Write the commands as a shell script that can be run; raises UsageError where ``path`` is the model itself."""
+    """Write the commands by the name of ``path``: ``.json`` argument vectors, ``Makefile`` or ``.mk``, else a script.
+
+    The files that their options name are written too. Raises UsageError where ``path`` is the model itself, or where
+    another file is in the way of one of them.
+    """
     if path.exists() and model.exists() and path.samefile(model):
         raise UsageError(f"{quoted(path)} is the model; name another file with -o")
-    write_text(path, script(commands, profile))
-    path.chmod(path.stat().st_mode | 0o111)
+    form = vectors if path.suffix == ".json" else makefile if _is_make(path) else script
+    text = form(commands, profile)
+    write_files(dict(pair for command in commands for pair in command.files))
+    write_text(path, text)
+    if form is script:
+        path.chmod(path.stat().st_mode | 0o111)
+
+
+def _is_make(path: Path) -> bool:
+    return path.suffix == ".mk" or path.name in ("Makefile", "makefile", "GNUmakefile")
