@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from graphtool import pipeline, written
 from graphtool.api import SORTED, over_budget
+from graphtool.atc.allowed import refuse
 from graphtool.atc.command import Command
 from graphtool.atc.profile import Profile
 from graphtool.atc.target import Target, shapes_of
@@ -111,6 +112,7 @@ def prepare(request: Request) -> tuple[Graph, list[Stage], Catalog, Profile]:
     if not text:
         raise UsageError("no pass is named; give --passes NAME,NAME  (graphtool passes list)")
     stages = parse_pipeline(text, catalog, settings(request.settings), profile.passes)
+    refuse(stages, catalog, profile)
     return Graph.load(request.model), stages, catalog, profile
 
 

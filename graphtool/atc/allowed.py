@@ -9,6 +9,7 @@ from graphtool.atc.profile import Profile
 from graphtool.errors import PassError, ProfileError, quoted
 from graphtool.rewrite import Catalog, Pass, Stage
 from graphtool.rewrite.bodies import Requires
+from graphtool.rewrite.pattern import FORWARD
 from graphtool.rewrite.rule import Rule
 
 _DEFAULT = ("", "ai.onnx")

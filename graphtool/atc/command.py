@@ -116,7 +116,8 @@ def _wished(profile: Profile, overrides: Mapping[str, str]) -> Wishes:
 def _held(wishes: Wishes, options: Mapping[str, str]) -> list[str]:
     """Hold the finished options against all of ATC's rules; what only some releases refuse is a note."""
     found = findings.inspect({name: text for name, text in options.items() if text}, wishes.cann)
-    found = [one for one in found if atc.OPTIONS[one.option].kind != "path"]  # paths are notes of their own
+    # what a path may hold is a note of its own
+    found = [one for one in found if one.code != "E10001" or atc.OPTIONS[one.option].kind != "path"]
     for one in found:
         if one.level == "error":
             code = f" (ATC: {one.code})" if one.code else ""

@@ -112,6 +112,8 @@ def makefile(commands: Sequence[Command], profile: Profile) -> str:
     for command, output, model in names:
         files = " ".join([model, *dict(command.files)])
         lines += ["", *(f"# {show(note, 1000)}" for note in command.notes), f"{output}.om: {files}"]
+        if "/" in output:
+            lines.append(f"\tmkdir -p {output.rpartition('/')[0] or '/'}")
         lines.append(f'\teval "$$environment"; {_make(command.text())} >{output}.atc.log 2>&1')
     return "\n".join([*lines, ""])
 

@@ -10,7 +10,20 @@ from typing import Annotated, NoReturn
 import typer
 
 from graphtool import __version__
-from graphtool.cli import atc, bisect, check_passes, compare, diff, golden, inspect, report, run, tune, zoo
+from graphtool.cli import (
+    atc,
+    bisect,
+    check_passes,
+    compare,
+    diff,
+    golden,
+    inspect,
+    profiles,
+    report,
+    run,
+    tune,
+    zoo,
+)
 from graphtool.errors import GraphtoolError, quoted, show
 
 _INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
@@ -35,6 +48,7 @@ app.command("bisect", short_help="Find the pass and the match that breaks a prom
 app.command("tune", short_help="Find the most matches of lossy passes within a budget.")(tune.tune)
 app.add_typer(golden.app, name="golden")
 app.add_typer(check_passes.app, name="passes")
+app.add_typer(profiles.app, name="profiles")
 app.add_typer(atc.app, name="atc")
 app.add_typer(report.app, name="report")
 app.add_typer(zoo.app, name="zoo")

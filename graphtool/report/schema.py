@@ -216,6 +216,17 @@ KINDS: Mapping[str, Mapping[str, Schema]] = {
         "model": TEXT, "stages": many(table(pass_=TEXT, text=TEXT, unmet=nullable(TEXT), passes=many(LOOK))),
     },
     "atc-emit": {"commands": many(COMMAND), "batches": optional(many(BATCH))},
+    "profiles-list": {"profiles": many(table(
+        name=TEXT, error=optional(TEXT), summary=optional(TEXT), soc=optional(TEXT), cann=optional(nullable(TEXT)),
+        model=optional(nullable(TEXT)), operators=optional(nullable(TEXT)),
+    ))},
+    "profiles-show": {
+        "name": TEXT, "source": TEXT, "summary": TEXT, "model": nullable(TEXT), "cann": nullable(TEXT),
+        "install_path": nullable(TEXT), "environment": TEXT, "set_env": nullable(TEXT), "operators": nullable(TEXT),
+        "batches": many(COUNT), "options": by_name(TEXT), "files": by_name(TEXT), "pipeline": nullable(TEXT),
+        "passes": by_name(by_name(ANY)), "budgets": WORDS, "facts": WORDS,
+    },
+    "profiles-test": {"ok": FLAG, "profiles": many(table(name=TEXT, ok=FLAG, fault=TEXT))},
     "atc-explain": {"file": TEXT, "ok": FLAG, "cann": nullable(TEXT), "commands": many(EXPLAINED)},
 }  # fmt: skip
 
