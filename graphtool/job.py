@@ -106,13 +106,13 @@ def prepare(request: Request) -> tuple[Graph, list[Stage], Catalog, Profile]:
     """Load the model and read the pipeline; raises for every word that does not fit, before anything is run."""
     profile = request.target.check()
     shapes_of(request.shapes)
-    budgets_of(request.minima, request.maxima)
     catalog = Catalog()
     text = request.passes or profile.pipeline
     if not text:
         raise UsageError("no pass is named; give --passes NAME,NAME  (graphtool passes list)")
     stages = parse_pipeline(text, catalog, settings(request.settings), profile.passes)
     refuse(stages, catalog, profile)
+    budgets_of(request.minima, request.maxima, stages)
     return Graph.load(request.model), stages, catalog, profile
 
 
@@ -150,9 +150,11 @@ def trials_for(graph: Graph, request: Request) -> list[Trial]:
     return plan(graph, trials, request.seed, shapes_of(request.shapes), request.feeds, request.extremes)
 
 
-def budgets_of(minima: Sequence[str], maxima: Sequence[str]) -> list[Budget]:
-    """Return the budgets of ``--min`` and ``--max``."""
-    return [parse_budget(text, "min") for text in minima] + [parse_budget(text, "max") for text in maxima]
+def budgets_of(minima: Sequence[str], maxima: Sequence[str], stages: Sequence[Stage] = ()) -> list[Budget]:
+    """Return the budgets of ``--min`` and ``--max``; those of one pass name one of ``stages``."""
+    passes = {stage.spec.name for stage in stages}
+    found = [parse_budget(text, "min", passes) for text in minima]
+    return found + [parse_budget(text, "max", passes) for text in maxima]
 
 
 def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step], None] = lambda _: None) -> Result:
@@ -165,7 +167,7 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
     graph, stages, catalog, profile = prepare(request)
     moved = sound(graph)
     _check_target(request, graph, stages, out)
-    budgets = budgets_of(request.minima, request.maxima) or list(profile.budgets)
+    budgets = budgets_of(request.minima, request.maxima, stages) or list(profile.budgets)
     if budgets and not request.checked:
         raise UsageError("a budget cannot be held with --no-check")
     trials = trials_for(graph, request) if request.checked else None
@@ -258,6 +260,7 @@ def _write(result: Result, out: Path, watch: Watch) -> None:
             result.atc_fault = str(error)
         watch("running the batches")
         _gate(result)
+        watch("writing the result")
     graph.save(out)
     written.remember(out)
     result.path = out

@@ -19,7 +19,7 @@ from graphtool.pipeline import Run, Step
 def broken_text(step: Step) -> str:
     """Return which promise a step broke, and how."""
     parity = step.stage.spec.parity
-    if parity == "lossy" and step.verdict is not None and step.verdict.rule == "measured":
+    if step.verdict is not None and step.verdict.rule == "measured":
         return f"{step.name} is over its budget: {step.reason}"
     return f"{step.name} broke its promise '{parity}': {step.reason}"
 
@@ -48,8 +48,7 @@ def write_reproducer(stem: str, state: Run, step: Step, budgets: Sequence[Budget
     if state.judge is not None and state.judge.truth:
         words += ["--truth"]
     for budget in budgets:
-        where = "" if budget.output is None else f"{budget.output}:"
-        words += [f"--{budget.kind}", f"{where}{budget.metric}={budget.bound!r}"]
+        words += [f"--{budget.kind}", f"{budget.where()}{budget.metric}={budget.bound!r}"]
     command = shlex.join(words)
     write_text(marker, f"{command}\n\n{show(broken_text(step), 1000)}\n")
     return command

@@ -24,7 +24,7 @@ STEP_KEYS = {
 }  # fmt: skip
 VERDICT_KEYS = {
     "ok", "rule", "against", "reason", "figures", "since_step_before", "tolerance", "truth", "notes",
-    "feed", "feeds", "judged",
+    "feed", "feeds", "judged", "least_tolerance",
 }  # fmt: skip
 FIGURE_KEYS = {
     "max_abs", "mean_abs", "max_rel", "cosine", "argmax_agreement", "miou", "worst_index", "count", "changed",

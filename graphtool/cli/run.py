@@ -33,13 +33,19 @@ Out = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help
 Min = Annotated[
     list[str] | None,
     typer.Option(
-        "--min", metavar="METRIC=X", help="Least cosine, argmax_agreement or miou: cosine=0.99, or OUTPUT:cosine=0.99."
+        "--min",
+        metavar="METRIC=X",
+        help="Least cosine, argmax_agreement, top5_agreement, miou, snr or psnr (dB): cosine=0.99, OUTPUT:cosine=0.99, "
+        "or PASS/OUTPUT:cosine=0.99 for what one pass changes.",
     ),
 ]
 Max = Annotated[
     list[str] | None,
     typer.Option(
-        "--max", metavar="METRIC=X", help="Most max_abs, mean_abs or max_rel: max_abs=1e-3, or OUTPUT:max_abs=1e-3."
+        "--max",
+        metavar="METRIC=X",
+        help="Most max, mean, median, q90, q99 or q999 of _abs or _rel: max_abs=1e-3, OUTPUT:q99_rel=1e-2, "
+        "PASS/max_abs=1e-3.",
     ),
 ]
 Passes = Annotated[

@@ -12,7 +12,8 @@ from graphtool.comparator.result import Pair
 from graphtool.errors import UsageError, did_you_mean, quoted
 from graphtool.graph import Graph, Value
 from graphtool.graph.opset import numpy_dtype
-from graphtool.parity.metrics import compare, eps_of
+from graphtool.parity.eps import eps_of
+from graphtool.parity.metrics import compare
 from graphtool.parity.tolerance import TIMES_NOISE
 from graphtool.parity.truth import FLOOR
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphtool import seeded
-from graphtool.parity.metrics import eps_of
+from graphtool.parity.eps import eps_of
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]

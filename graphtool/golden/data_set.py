@@ -17,9 +17,10 @@ from graphtool.errors import GoldenError, quoted, show
 from graphtool.golden import Checked
 from graphtool.golden.outputs import OutputFigures, type_name
 from graphtool.graph import Graph
+from graphtool.parity.eps import eps_of
 from graphtool.parity.feed import Feed
 from graphtool.parity.feed_files import feed_from
-from graphtool.parity.metrics import compare, eps_of
+from graphtool.parity.metrics import compare
 from graphtool.parity.runerror import RunError
 from graphtool.parity.runnable import Meanings, runnable
 from graphtool.parity.session import Session

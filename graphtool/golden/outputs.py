@@ -15,7 +15,7 @@ from graphtool import seeded
 from graphtool.errors import GoldenError, quoted
 from graphtool.golden.records import SAMPLES, Number, OutputRecord
 from graphtool.graph import dtype_name
-from graphtool.parity.metrics import eps_of
+from graphtool.parity.eps import eps_of
 from graphtool.parity.ties import Loose, is_class_map, level, ranked
 
 Array = NDArray[Any]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from graphtool.errors import quoted
 from graphtool.graph import Graph
-from graphtool.parity.metrics import compare, eps_of, equal
+from graphtool.parity.eps import eps_of
+from graphtool.parity.metrics import compare, equal
 from graphtool.parity.ties import Loose, loose_labels
 from graphtool.parity.tolerance import close_tolerance, least_tolerance
 

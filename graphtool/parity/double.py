@@ -31,7 +31,7 @@ from graphtool.parity.double_math import (
 )
 from graphtool.parity.double_resize import resize, upsample
 from graphtool.parity.double_windows import average_pool, conv, conv_transpose, max_pool
-from graphtool.parity.metrics import eps_of
+from graphtool.parity.eps import eps_of
 
 __all__ = ["NoTruth", "evaluate"]
 

@@ -181,7 +181,8 @@ class Judge(Following):
         renamed = outcome.applied.renamed
         feed = self.translated(graph, renamed)
         doubt = _Doubt()
-        if spec.parity not in ("lossy", "float16"):
+        measured = any(budget.scope == spec.name for budget in self.budgets)
+        if spec.parity not in ("lossy", "float16") and not measured:
             verdict, doubt = self._on_cone(spec, outcome, snapshots, graph, feed)
             if verdict is not None:
                 return verdict

@@ -9,17 +9,21 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
 from graphtool.errors import UsageError
+from graphtool.parity.classes import class_figures, top5_agreement
+from graphtool.parity.eps import eps_of
+from graphtool.parity.spread import NONE, Errors, Spread
+
+__all__ = ["Figures", "compare", "eps_of", "equal"]
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 
 _CHUNK = 1 << 15  # elements a step: a handful of float64 buffers of 256 KiB, which stay in the second-level cache
-_MOST_CLASSES = 1000
+_SHARES = (0.5, 0.9, 0.99, 0.999)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,11 @@ class Figures:
     ``before_max``: largest finite ``|before|``.
     ``nan_mismatches``: NaN on one side only; ``inf_mismatches``: an infinity on one side whose other side is another
     number. Any of these makes ``max_abs``, ``mean_abs`` and ``max_rel`` infinite and ``cosine`` 0.
+    ``abs``, ``rel``: mean, median and quantiles of the absolute and the relative errors (see :mod:`spread`).
+    ``snr``, ``psnr`` in dB: power of ``before``, or the square of its range (largest less smallest), over the mean
+    square of the error; infinite where nothing changed. ``top5_agreement``: for class scores ``[N,C]`` of more than
+    five classes, the mean share of the five largest that are among the five largest of the other; None elsewhere.
+    ``worst_pair``: the two numbers at ``worst_index``.
     Complex numbers count as two real ones. A sequence of tensors counts as its tensors joined end to end. Strings have
     no distance: infinite where they differ, else 0.
     """
@@ -54,15 +63,12 @@ class Figures:
     before_max: float
     nan_mismatches: int = 0
     inf_mismatches: int = 0
-
-
-def eps_of(dtype: np.dtype[Any] | type) -> float:
-    """Return the distance from 1 to the next number of a floating-point type, 0 for any other type."""
-    kind = np.dtype(dtype)
-    if kind.kind in "fc":
-        return float(np.finfo(kind).eps)
-    small: Any = ml_dtypes.finfo  # bfloat16, float8 and smaller
-    return float(small(kind).eps) if "float" in kind.name else 0.0
+    abs: Spread = NONE
+    rel: Spread = NONE
+    snr: float = math.inf
+    psnr: float = math.inf
+    top5_agreement: float | None = None
+    worst_pair: tuple[float, float] | None = None
 
 
 def equal(before: Array, after: Array) -> bool:
@@ -83,17 +89,17 @@ def compare(before: Array, after: Array) -> Figures:
         return _compare_objects(before, after)
     parts = 2 if before.dtype.kind == "c" else 1
     x, y = _flat(before), _flat(after)
-    walk = _Walk(_largest(x), _largest(y), max(eps_of(before.dtype), eps_of(after.dtype)))
+    walk = _Walk(_range(x), _range(y), max(eps_of(before.dtype), eps_of(after.dtype)), x.size)
     for start in range(0, x.size, _CHUNK):
         walk.step(start, x[start : start + _CHUNK], y[start : start + _CHUNK])
     broken = walk.nan_mismatches + walk.inf_mismatches > 0
     worst = walk.worst if walk.changed else None
-    agreement, miou = _class_figures(before, after, walk.changed > 0)
+    agreement, miou = class_figures(before, after, walk.changed > 0)
     return Figures(
         count=before.size,
         changed=walk.changed,
         max_abs=math.inf if broken else walk.max_abs,
-        mean_abs=math.inf if broken else walk.total / max(x.size, 1),
+        mean_abs=math.inf if broken else walk.abs.total / max(x.size, 1),
         max_rel=math.inf if broken else walk.max_rel,
         cosine=0.0 if broken else walk.cosine(),
         argmax_agreement=agreement,
@@ -102,21 +108,31 @@ def compare(before: Array, after: Array) -> Figures:
         before_max=walk.before_max,
         nan_mismatches=walk.nan_mismatches,
         inf_mismatches=walk.inf_mismatches,
+        abs=walk.abs.spread(),
+        rel=walk.rel.spread(),
+        snr=-math.inf if broken else walk.decibel(walk.xx),
+        psnr=-math.inf if broken else walk.decibel((walk.range * walk.scale) ** 2 * x.size),
+        top5_agreement=top5_agreement(before, after, walk.changed > 0),
+        worst_pair=None if worst is None else (_number(x[worst]), _number(y[worst])),
     )
 
 
 class _Walk:
     """The running sums of one comparison."""
 
-    def __init__(self, before_max: float, after_max: float, eps: float) -> None:
-        self.before_max = before_max
+    def __init__(self, before: tuple[float, float], after: tuple[float, float], eps: float, count: int) -> None:
+        self.before_max = before_max = max(map(abs, before))
+        after_max = max(map(abs, after))
+        self.range = before[1] - before[0]
+        self.abs, self.rel = Errors(count), Errors(count)
+        self.squares = 0.0
         self.floor = max(eps * before_max, np.finfo(np.float64).tiny)
         # squares of float64 numbers can overflow; a power of two scales without rounding
         top = max(before_max, after_max)
         extreme = top > 1e100 or 0 < top < 1e-100
         self.scale = math.ldexp(1.0, min(1000, -math.frexp(top)[1])) if extreme else 1.0
         self.changed = self.nan_mismatches = self.inf_mismatches = 0
-        self.max_abs = self.max_rel = self.total = 0.0
+        self.max_abs = self.max_rel = 0.0
         self.worst = 0
         self.xx = self.yy = self.xy = 0.0
 
@@ -150,6 +166,7 @@ class _Walk:
             self.worst, self.max_abs = start + int(np.argmax(nan | inf)), math.inf
         self.nan_mismatches += int(np.count_nonzero(nan))
         self.inf_mismatches += int(np.count_nonzero(inf))
+        self.abs.infinite = self.rel.infinite = self.nan_mismatches + self.inf_mismatches
         special = ~(np.isfinite(a) & np.isfinite(b))
         for values in (a, b, distance):
             values[special] = 0
@@ -159,10 +176,20 @@ class _Walk:
         at = int(np.argmax(distance))
         if distance[at] > self.max_abs:
             self.worst, self.max_abs = start + at, float(distance[at])
-        self.total += float(distance.sum())
+        self.abs.add(distance)
+        scaled = distance if self.scale == 1.0 else distance * self.scale
+        self.squares += _dot(scaled, scaled)
         np.maximum(magnitude, self.floor, out=magnitude)
         with np.errstate(over="ignore"):
-            self.max_rel = max(self.max_rel, float((distance / magnitude).max()))
+            relative = np.divide(distance, magnitude, out=magnitude)
+        self.rel.add(relative)
+        self.max_rel = max(self.max_rel, float(relative.max()))
+
+    def decibel(self, power: float) -> float:
+        """Return ``power`` over the squares of the errors."""
+        if self.squares == 0:
+            return math.inf
+        return 10 * (math.log10(power) - math.log10(self.squares)) if power > 0 else -math.inf
 
     def cosine(self) -> float:
         if self.changed == 0 or self.xx == self.yy == 0:
@@ -182,20 +209,25 @@ def _flat(array: Array) -> Array:
     return flat.view(np.float32 if flat.dtype.itemsize == 8 else np.float64) if flat.dtype.kind == "c" else flat
 
 
-def _largest(flat: Array) -> float:
-    """Return the largest finite magnitude, 0 for an empty array."""
-    top = 0.0
+def _range(flat: Array) -> tuple[float, float]:
+    """Return the smallest and the largest finite number, zeros for an empty array."""
+    low, high = math.inf, -math.inf
     for start in range(0, flat.size, _CHUNK):
         chunk = flat[start : start + _CHUNK]
         if chunk.dtype.kind == "f" and chunk.dtype.itemsize >= 4:
-            # min and max are vectorised in the array's own type, several times quicker than through float64
-            here = max(-float(chunk.min()), float(chunk.max()))
-            if math.isfinite(here):
-                top = max(top, here)
+            here = float(chunk.min()), float(chunk.max())
+            if math.isfinite(here[0]) and math.isfinite(here[1]):
+                low, high = min(low, here[0]), max(high, here[1])
                 continue
-        wide = np.abs(chunk.astype(np.float64))
-        top = max(top, float(wide.max(where=np.isfinite(wide), initial=0.0)))
-    return top
+        wide = chunk.astype(np.float64)
+        finite = np.isfinite(wide)
+        low = min(low, float(wide.min(where=finite, initial=math.inf)))
+        high = max(high, float(wide.max(where=finite, initial=-math.inf)))
+    return (low, high) if low <= high else (0.0, 0.0)
+
+
+def _number(value: Any) -> float:
+    return float(value)
 
 
 def _differs(x: Array, y: Array) -> NDArray[np.bool_]:
@@ -218,38 +250,6 @@ def _distance(x: Array, y: Array, a: Floats, b: Floats) -> Floats:
         with np.errstate(over="ignore"):
             return np.where(x > y, x - y, y - x).view(np.uint64).astype(np.float64)
     return np.abs(b - a)
-
-
-def _class_figures(before: Array, after: Array, changed: bool) -> tuple[float | None, float | None]:
-    """Return argmax agreement and mIoU of two class maps, None for both where they are none."""
-    is_map = before.ndim in (2, 4) and 2 <= before.shape[1] <= _MOST_CLASSES and before.size > 0
-    if not is_map or eps_of(before.dtype) == 0 or eps_of(after.dtype) == 0 or before.dtype.kind == "c":
-        return None, None
-    if not changed:
-        return 1.0, 1.0
-    classes = before.shape[1]
-    ours, theirs, both = (np.zeros(classes, np.int64) for _ in range(3))
-    step = max(1, _CHUNK * 8 // classes)
-    for x, y in zip(_columns(before), _columns(after), strict=True):
-        for start in range(0, x.shape[1], step):
-            one, two = (_labels(m[:, start : start + step]) for m in (x, y))
-            ours += np.bincount(one, minlength=classes)
-            theirs += np.bincount(two, minlength=classes)
-            both += np.bincount(one[one == two], minlength=classes)
-    union = ours + theirs - both
-    seen = union > 0
-    return float(both.sum() / ours.sum()), float((both[seen] / union[seen]).mean())
-
-
-def _columns(array: Array) -> Array:
-    """Return the class map as ``[batch, classes, positions]``."""
-    return array.T[None] if array.ndim == 2 else array.reshape(array.shape[0], array.shape[1], -1)
-
-
-def _labels(scores: Array) -> NDArray[np.intp]:
-    """Return the first largest class of each column; argmax over float16 in its own type is slow."""
-    wide = scores if scores.dtype.itemsize >= 4 else scores.astype(np.float32)
-    return np.asarray(np.ascontiguousarray(wide).argmax(axis=0))
 
 
 def _measurable(item: Any) -> bool:
@@ -275,6 +275,7 @@ def _compare_objects(before: Array, after: Array) -> Figures:
         return compare(joined[0], joined[1])
     changed = [i for i, (x, y) in enumerate(pairs) if not _same_object(x, y)]
     distance = math.inf if changed else 0.0
+    spread = Spread(distance, *(distance if len(changed) > (1 - q) * len(pairs) else 0.0 for q in _SHARES))
     return Figures(
         count=before.size,
         changed=len(changed),
@@ -286,4 +287,8 @@ def _compare_objects(before: Array, after: Array) -> Figures:
         miou=None,
         worst_index=tuple(map(int, np.unravel_index(changed[0], before.shape))) if changed else None,
         before_max=0.0,
+        abs=spread,
+        rel=spread,
+        snr=-distance if changed else math.inf,
+        psnr=-distance if changed else math.inf,
     )

@@ -14,9 +14,9 @@ from graphtool.errors import FeedError
 from graphtool.graph import Graph
 from graphtool.parity.adapt import KINDS
 from graphtool.parity.budget import Budget
+from graphtool.parity.eps import eps_of
 from graphtool.parity.feed import Feed
 from graphtool.parity.judge import Closing, Judge
-from graphtool.parity.metrics import eps_of
 from graphtool.parity.runerror import RunError
 from graphtool.parity.runnable import Meanings
 from graphtool.parity.trials import Trial

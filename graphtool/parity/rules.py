@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from graphtool.errors import GraphtoolError, quoted
 from graphtool.parity.budget import Budget, broken, own_budgets
 from graphtool.parity.double import NoTruth
-from graphtool.parity.metrics import Figures, compare, eps_of, equal
+from graphtool.parity.eps import eps_of
+from graphtool.parity.metrics import Figures, compare, equal
 from graphtool.parity.ties import loose_labels
 from graphtool.parity.tolerance import close_tolerance, least_tolerance
 from graphtool.parity.truth import MatchTruth
@@ -66,12 +67,16 @@ def by_class(
             verdict = Verdict(True, "measured", reference.name, figures, step=step, notes=tuple(notes))
         case _:
             verdict = _close(standing.start, pairs, figures, truths, always)
-    if verdict.ok and spec.parity in ("lossy", "float16"):
-        given = [b for b in budgets if b.output is None or b.output in figures]
+    if not verdict.ok:
+        return verdict
+    reasons = []
+    if spec.parity in ("lossy", "float16"):
+        given = [b for b in budgets if b.scope in ("", spec.name) and (b.output is None or b.output in figures)]
         reasons = broken([*given, *own_budgets(spec.budget, given, figures)], figures)
-        if reasons:
-            return replace(verdict, ok=False, reason=reasons[0])
-    return verdict
+    if any(budget.scope == spec.name for budget in budgets):
+        step = figures if reference is standing.before else _since_before(standing, outputs) or figures
+        reasons += broken(budgets, step, spec.name)
+    return replace(verdict, ok=False, rule="measured", reason=reasons[0]) if reasons else verdict
 
 
 def _since_before(standing: Standing, outputs: Arrays) -> dict[str, Figures]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
-from graphtool.parity.metrics import eps_of
+from graphtool.parity.eps import eps_of
 from graphtool.parity.session import Session
 from graphtool.parity.tolerance import TIMES_NOISE, close_tolerance, disturbed
 

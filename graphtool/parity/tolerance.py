@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from graphtool.graph import Graph
 from graphtool.graph.opset import numpy_dtype
-from graphtool.parity.metrics import compare, eps_of
+from graphtool.parity.eps import eps_of
+from graphtool.parity.metrics import compare
 from graphtool.parity.noise import nudged_feed, nudged_weights
 from graphtool.parity.session import Session
 from graphtool.parity.truth import FLOOR

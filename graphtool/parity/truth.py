@@ -19,7 +19,8 @@ from graphtool.errors import GraphtoolError, quoted
 from graphtool.graph import Graph
 from graphtool.parity.double import NoTruth, evaluate
 from graphtool.parity.double_channels import channel_plan, sample, spread
-from graphtool.parity.metrics import compare, eps_of, equal
+from graphtool.parity.eps import eps_of
+from graphtool.parity.metrics import compare, equal
 from graphtool.parity.session import Session
 from graphtool.rewrite.apply import Inner
 from graphtool.rewrite.result import Match

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,6 +54,22 @@ def figure_text(found: Figures) -> str:
     if found.miou is not None and found.argmax_agreement != 1:
         words.append(f"mIoU {found.miou:.3f}")
     return ", ".join(words)
+
+
+def detail_text(found: Figures, allowed: float | None = None) -> str:
+    """Return where an output that moved is worst, how its errors are spread, and the tolerance that would accept it."""
+    words = []
+    if found.worst_index is not None:
+        pair = "" if found.worst_pair is None else f": {found.worst_pair[0]:.6g} -> {found.worst_pair[1]:.6g}"
+        words.append(f"worst at {list(found.worst_index)}{pair}")
+    words.append(f"median {found.abs.median:.2g}, 99 % within {found.abs.q99:.2g}, 99.9 % within {found.abs.q999:.2g}")
+    if math.isfinite(found.snr):
+        words.append(f"SNR {found.snr:.1f} dB, PSNR {found.psnr:.1f} dB")
+    if found.top5_agreement is not None:
+        words.append(f"top-5 {_percent(found.top5_agreement)}")
+    share = f" ({found.max_abs / allowed:.2g} of what is allowed)" if allowed else ""
+    words.append(f"least tolerance that accepts: {found.max_abs:.3g}{share}")
+    return "; ".join(words)
 
 
 def _near_one(value: float) -> str:
@@ -164,6 +181,8 @@ def _print_verdict(verdict: Verdict) -> None:
     for name, found in verdict.figures.items():
         allowed = f" (allowed {verdict.tolerance[name]:.3g})" if name in verdict.tolerance else ""
         line(f"    {show(name)}: {figure_text(found)}{allowed}")
+        if found.changed:
+            line(f"      {detail_text(found, verdict.tolerance.get(name))}", "dim")
     if verdict.step:
         line("  compared with the step before:")
         for name, found in verdict.step.items():

@@ -56,9 +56,15 @@ def figures_data(figures: Figures) -> dict[str, Any]:
         "mean_abs": figures.mean_abs,
         "max_rel": figures.max_rel,
         "cosine": figures.cosine,
+        **{f"{share}_abs": getattr(figures.abs, share) for share in ("median", "q90", "q99", "q999")},
+        **{f"{share}_rel": getattr(figures.rel, share) for share in ("mean", "median", "q90", "q99", "q999")},
+        "snr": figures.snr,
+        "psnr": figures.psnr,
         "argmax_agreement": figures.argmax_agreement,
+        "top5_agreement": figures.top5_agreement,
         "miou": figures.miou,
         "worst_index": figures.worst_index,
+        "worst_pair": figures.worst_pair,
         "count": figures.count,
         "changed": figures.changed,
     }
@@ -75,6 +81,7 @@ def verdict_data(verdict: Verdict) -> dict[str, Any]:
         "figures": {name: figures_data(found) for name, found in verdict.figures.items()},
         "since_step_before": {name: figures_data(found) for name, found in verdict.step.items()},
         "tolerance": dict(verdict.tolerance),
+        "least_tolerance": {name: found.max_abs for name, found in verdict.figures.items()},
         "truth": [
             {"match": t.where, "before": t.before, "after": t.after, "allowed": t.allowed} for t in verdict.truths
         ],

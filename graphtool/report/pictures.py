@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from graphtool.errors import UsageError, quoted, show
 from graphtool.graph.save import replacing
-from graphtool.parity.metrics import eps_of
+from graphtool.parity.eps import eps_of
 from graphtool.parity.ties import is_class_map
 
 if TYPE_CHECKING:

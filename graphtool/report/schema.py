@@ -82,11 +82,16 @@ DIFF = {
 MOVED: dict[str, Schema] = {
     "max_abs": NUMBER, "mean_abs": NUMBER, "max_rel": NUMBER, "cosine": NUMBER, "argmax_agreement": nullable(NUMBER),
     "miou": nullable(NUMBER), "worst_index": nullable(many(COUNT)), "count": COUNT, "changed": COUNT,
+    **{f"{share}_{kind}": optional(NUMBER) for kind in ("abs", "rel") for share in ("median", "q90", "q99", "q999")},
+    "mean_rel": optional(NUMBER), "snr": optional(noted("dB", NUMBER)), "psnr": optional(noted("dB", NUMBER)),
+    "top5_agreement": optional(nullable(NUMBER)), "worst_pair": optional(nullable(many(NUMBER))),
 }  # fmt: skip
 FIGURES = _shared("figures", noted("How an output moved; see graphtool/parity/metrics.py.", table(**MOVED)))
 VERDICT = _shared("verdict", noted("What the judge says; by output name.", table(
     ok=FLAG, rule=TEXT, against=TEXT, reason=TEXT, figures=by_name(FIGURES), since_step_before=by_name(FIGURES),
-    tolerance=by_name(NUMBER), truth=many(table(match=TEXT, before=NUMBER, after=NUMBER, allowed=NUMBER)), notes=WORDS,
+    tolerance=by_name(NUMBER),
+    least_tolerance=optional(noted("The smallest absolute tolerance that accepts an output.", by_name(NUMBER))),
+    truth=many(table(match=TEXT, before=NUMBER, after=NUMBER, allowed=NUMBER)), notes=WORDS,
     judged=optional(noted("How much was run: whole, cone of N nodes, or untouched.", TEXT)),
     feed=optional(noted("The feed on which all this is, the worst of several.", TEXT)),
     feeds=optional(many(table(feed=TEXT, ok=FLAG, rule=TEXT, reason=TEXT, figures=by_name(FIGURES)))),

@@ -22,7 +22,11 @@ PARITIES = ("exact", "close", "float16", "lossy", "repair")
 # those whose map the judge has; no other is accepted
 INTERFACES = ("names", "types", "shapes", "order", "subset", "cut", "append", "inputs")
 STORED = ("file", "external", "stripped")  # in the model file, in a data file, left in another model file
-METRICS = ("max_abs", "mean_abs", "max_rel", "cosine", "argmax_agreement", "miou")  # that parity/budget.py knows
+# that parity/budget.py knows
+METRICS = (
+    "max_abs", "mean_abs", "median_abs", "q90_abs", "q99_abs", "q999_abs", "max_rel", "mean_rel", "median_rel",
+    "q90_rel", "q99_rel", "q999_rel", "cosine", "snr", "psnr", "argmax_agreement", "top5_agreement", "miou",
+)  # fmt: skip
 MAX_FILE = 1 << 18  # bytes
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # a.b.c ... of more parts than any key has: tomllib's time is quadratic in them, minutes for a file of this size
