@@ -49,6 +49,7 @@ docs: $(VENV)/.ready
 	$(BIN)/graphtool passes schema -o docs/pass.schema.json
 	$(BIN)/graphtool report schema -o docs/report.schema.json
 	$(BIN)/graphtool atc docs
+	$(BIN)/graphtool rules docs
 
 fuzz: $(VENV)/.ready
 	$(BIN)/python tests/fuzzing.py --jobs $(JOBS) $(FUZZ)

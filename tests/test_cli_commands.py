@@ -63,13 +63,19 @@ def test_inspect(net: Cli) -> None:
         "  output y: float32[1,4,16,32]  out_nodes up:0",
         "  output z: float32[1,4,8,16]  out_nodes conv:0",
         "ops: Conv 1, Resize 1",
+        "parameters 16, 64 B",
+        "multiply-adds 1536; read 3.584 kB, written 10.24 kB",
+        "peak of activations 11.78 kB at up",
     ]
 
 
 def test_inspect_json(net: Cli) -> None:
     ended = net("inspect", "net.onnx", "--json")
     assert (ended.code, ended.err) == (0, "")
-    assert ended.json() == {
+    data = ended.json()
+    costs = data.pop("costs")
+    assert (costs["parameters"], costs["total"]["madds"], costs["by"], costs["bounds"]) == (16, 1536, "op", None)
+    assert data == {
         "schema": "graphtool/inspect/1",
         "model": "net.onnx",
         "nodes": 2,

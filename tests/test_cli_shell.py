@@ -23,7 +23,8 @@ from graphtool.guard.watch import family
 HEAVY = ("onnx", "numpy", "onnxruntime", "onnxsim")
 COMMANDS = [
     "", "run", "optimize", "inspect", "diff", "compare", "golden", "golden record", "golden update", "golden check",
-    "golden list", "passes", "passes list", "passes show", "passes test", "atc", "atc emit", "zoo", "zoo icnet",
+    "golden list", "passes", "passes list", "passes show", "passes test", "check", "rules", "rules list", "rules show",
+    "rules test", "rules docs", "atc", "atc emit", "zoo", "zoo icnet",
 ]  # fmt: skip
 LONG = ",".join(["remove_identity"] * 5_000)  # on CHAIN it takes many seconds
 CHAIN = "g (float[2] v0) => (float[2] v2000) {" + " ".join(f"v{n + 1} = Neg(v{n})" for n in range(2000)) + "}"

@@ -77,3 +77,8 @@ def dump(kind: str, data: Mapping[str, Any]) -> None:
     from graphtool.report.data import document, dumps
 
     print(dumps(document(kind, data)))
+
+
+def words_of(given: list[str] | None) -> tuple[str, ...]:
+    """Return the words of an option that takes several, apart by commas or given again."""
+    return tuple(word.strip() for one in given or () for word in one.split(",") if word.strip())

@@ -13,6 +13,7 @@ from graphtool import __version__
 from graphtool.cli import (
     atc,
     bisect,
+    check,
     check_passes,
     compare,
     diff,
@@ -20,6 +21,7 @@ from graphtool.cli import (
     inspect,
     profiles,
     report,
+    rules,
     run,
     tune,
     zoo,
@@ -42,6 +44,7 @@ app = typer.Typer(
 app.command("run", short_help="Apply passes, check each, write, print ATC lines.")(run.run)
 app.command("optimize", short_help="Make a model smaller; what it computes stays.")(run.optimize)
 app.command("inspect", short_help="Show inputs, outputs and op counts.")(inspect.inspect)
+app.command("check", short_help="Find what the target refuses or slows down.")(check.check)
 app.command("diff", short_help="Show what changed between two models.")(diff.diff)
 app.command("compare", short_help="Compare what two models compute.")(compare.compare)
 app.command("bisect", short_help="Find the pass and the match that breaks a promise or budget.")(bisect.bisect)
@@ -49,6 +52,7 @@ app.command("tune", short_help="Find the most matches of lossy passes within a b
 app.add_typer(golden.app, name="golden")
 app.add_typer(check_passes.app, name="passes")
 app.add_typer(profiles.app, name="profiles")
+app.add_typer(rules.app, name="rules")
 app.add_typer(atc.app, name="atc")
 app.add_typer(report.app, name="report")
 app.add_typer(zoo.app, name="zoo")

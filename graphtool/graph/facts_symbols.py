@@ -59,6 +59,14 @@ class Symbols:
         """Return the symbol for the size of an axis of a value; a ``scope`` tells values of one name apart."""
         return f"{self.mark}{value}.{axis}{scope}"
 
+    def terms(self, size: str) -> Poly:
+        """Return a symbol as a polynomial: factors, which are symbols that stand for themselves, to coefficients."""
+        return dict(self._poly(size))
+
+    def plain(self, symbol: str) -> str:
+        """Return a symbol as a person is shown it: without the mark of those that the model does not name."""
+        return self._bare(symbol)
+
     def element(self, value: str, place: int, scope: str = "") -> str:
         """Return the symbol for one element of an integer tensor."""
         name = f"{self.mark}{value}#{place}{scope}"

@@ -23,21 +23,21 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
     wanted, names = params["batch"], params["inputs"]
     assert isinstance(wanted, str) and isinstance(names, list)
     target = _target(wanted)
-    inputs = _carriers(graph, names)
+    inputs = carriers(graph, names)
     now = _batch_of(inputs[0]) if isinstance(_batch_of(inputs[0]), int) else 1
     assert isinstance(now, int)
     _check_symbol(graph, target, inputs)
-    carriers = [value.name for value in inputs]
+    names = [value.name for value in inputs]
     base = graph.copy()
     drop_inner_types(base)
-    _declare(base, carriers, now)
+    _declare(base, names, now)
     redeclare_outputs(base)
     taken = {dim for value in inputs for dim in value.shape or ()}
     then = target if isinstance(target, int) and target != now else next(p for p in _PRIMES if p not in {*taken, now})
-    facts = Facts(graph, base, now, then, carriers)
-    freer = Freer(graph, facts, target, carriers[0])
+    facts = Facts(graph, base, now, then, names)
+    freer = Freer(graph, facts, target, names[0])
     if now != target:
-        trial = Facts(graph, base, now, then, carriers)
+        trial = Facts(graph, base, now, then, names)
         if isinstance(_batch_of(inputs[0]), str) and _fits(graph, trial):
             facts = trial  # open, and nothing blocks it: [1, -1] may well mean all items in one row
         else:
@@ -86,7 +86,7 @@ def _batch_of(value: Value) -> Dim:
     return value.shape[0]
 
 
-def _carriers(graph: Graph, names: Sequence[str]) -> list[Value]:
+def carriers(graph: Graph, names: Sequence[str]) -> list[Value]:
     """Return the inputs whose axis 0 is the batch: those named, or those with the same size there as the first."""
     known = {value.name: value for value in graph.inputs}
     for name in names:

@@ -13,8 +13,9 @@ from graphtool.graph.save import write_text
 from graphtool.rewrite import Case, Catalog, Pass, parse_pipeline
 from graphtool.rewrite.functions import FUNCTIONS
 
-_BY = "by graphtool passes docs -->"
-_MARK = re.compile(rf"<!-- generated from \S+ {_BY}")
+GENERATED = "by graphtool {} docs -->"  # ends the first line of a page
+_BY = GENERATED.format("passes")
+_MARK = re.compile(r"<!-- generated from \S+ by graphtool \w+ docs -->")
 _PROMISES = {
     "exact": "the same type, shape and values",
     "close": "the same function of real numbers, other rounding",
@@ -44,8 +45,8 @@ def stale(folder: Path, wanted: Mapping[str, str]) -> list[str]:
         if not path.is_file():
             faults.append(f"{path} is missing")
         elif path.read_text(errors="replace") != text:
-            faults.append(f"{path} is not what the pass files say")
-    return faults + [f"{path} is of a pass that is gone" for path in _left_over(folder, wanted)]
+            faults.append(f"{path} is not what the files say")
+    return faults + [f"{path} is of something that is gone" for path in _left_over(folder, wanted)]
 
 
 def write(folder: Path, wanted: Mapping[str, str]) -> tuple[list[str], list[str]]:
@@ -97,7 +98,7 @@ def _index(specs: Sequence[Pass], catalog: Catalog) -> str:
     ]
     for title, group in _groups(specs, catalog):
         lines += ["", f"## {title}", "", "| pass | promise | what it does |", "|---|---|---|"]
-        lines += [f"| [{spec.name}]({_file(spec.name)}) | {spec.parity} | {_cell(spec.summary)} |" for spec in group]
+        lines += [f"| [{spec.name}]({_file(spec.name)}) | {spec.parity} | {cell(spec.summary)} |" for spec in group]
     return "\n".join(lines) + "\n"
 
 
@@ -137,24 +138,24 @@ def _functions() -> str:
         "| function | what it returns |",
         "|---|---|",
     ]
-    lines += [f"| `{function.signature}` | {_cell(function.doc)} |" for function in FUNCTIONS.values()]
+    lines += [f"| `{function.signature}` | {cell(function.doc)} |" for function in FUNCTIONS.values()]
     return "\n".join(lines) + "\n"
 
 
 def _page(spec: Pass, others: set[str]) -> str:
     mark = f"<!-- generated from passes/{spec.path.name} {_BY}"
-    blocks = [f"{mark}\n# {spec.name}", _prose(spec.summary) + ".", _wrapped(spec.why)]
+    blocks = [f"{mark}\n# {spec.name}", prose(spec.summary) + ".", wrapped(spec.why)]
     blocks.append("\n".join(_facts(spec, others)))
     if spec.params:
         rows = ["| parameter | type | default | meaning |", "|---|---|---|---|"]
         for param in spec.params:
             choices = f"; one of {', '.join(f'`{show(choice)}`' for choice in param.choices)}" if param.choices else ""
             default = f"`{_plain(param.default)}`" if param.default not in ("", []) else "none"
-            rows.append(f"| `{param.name}` | {param.type} | {_cell(default)} | {_cell(param.help)}{choices} |")
+            rows.append(f"| `{param.name}` | {param.type} | {cell(default)} | {cell(param.help)}{choices} |")
         blocks.append("\n".join(rows))
     body = bodies_of(spec.path.read_text())
     if body:
-        blocks += ["## What it looks for, and what it makes", _fenced(body, "toml")]
+        blocks += ["## What it looks for, and what it makes", fenced(body, "toml")]
     blocks.append("## Cases")
     for case in spec.cases:
         blocks += _case(case)
@@ -181,20 +182,20 @@ def _facts(spec: Pass, others: set[str]) -> Iterator[str]:
 
 def _link(word: str, others: set[str]) -> str:
     name = word.partition(":")[0]
-    return f"[{_prose(word)}]({_file(name)})" if name in others else f"`{word}`"
+    return f"[{prose(word)}]({_file(name)})" if name in others else f"`{word}`"
 
 
 def _case(case: Case) -> Iterator[str]:
     params = "".join(f", `{name} = {_plain(value)}`" for name, value in case.params.items())
-    yield f"### {_prose(case.name)}"
+    yield f"### {prose(case.name)}"
     stored = f", weights stored: {case.stored}" if case.stored else ""
     yield f"Opset {case.opset}{stored}{params}."
-    yield _fenced(_dedented(case.before))
+    yield fenced(dedented(case.before))
     if case.after is None:
         yield "stays as it is."
     else:
         yield "becomes"
-        yield _fenced(_dedented(case.after))
+        yield fenced(dedented(case.after))
 
 
 def bodies_of(text: str) -> str:
@@ -262,28 +263,32 @@ def _end_of(line: str, place: int, quote: str) -> int:
     return -1
 
 
-def _wrapped(text: str) -> str:
-    return textwrap.fill(_prose(text), 110, break_long_words=False, break_on_hyphens=False)
+def wrapped(text: str) -> str:
+    """Return text without markup in lines of 110 characters."""
+    return textwrap.fill(prose(text), 110, break_long_words=False, break_on_hyphens=False)
 
 
-def _dedented(text: str) -> str:
+def dedented(text: str) -> str:
+    """Return text whose lines after the first are moved to the left together."""
     head, *rest = text.strip().splitlines() or [""]
     return "\n".join([head, *textwrap.dedent("\n".join(rest)).splitlines()]) if rest else head
 
 
-def _fenced(text: str, language: str = "") -> str:
+def fenced(text: str, language: str = "") -> str:
+    """Return a code block that nothing in ``text`` can end."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text}\n{fence}"
 
 
-def _prose(text: str) -> str:
+def prose(text: str) -> str:
     """Return text in which Markdown sees no markup."""
     return re.sub(r"([\\`*<\[\]])", r"\\\1", text)
 
 
-def _cell(text: str) -> str:
-    return (text if text.startswith("`") else _prose(text)).replace("|", "\\|")
+def cell(text: str) -> str:
+    """Return text for a cell of a table."""
+    return (text if text.startswith("`") else prose(text)).replace("|", "\\|")
 
 
 def _plain(value: object) -> str:

@@ -159,6 +159,36 @@ FILE = _shared("board-file", noted("One output of one sample, against onnxruntim
 EXPLAINS = noted("Shares of an output's largest value, and of its labels.", table(
     largest=NUMBER, mean=NUMBER, labels=NUMBER
 ))  # fmt: skip
+AMOUNT = _shared("amount", noted("A number; text where it depends on open sizes; null where it is not known.", {
+    "anyOf": [COUNT, TEXT, {"type": "null"}]
+}))  # fmt: skip
+COSTS = _shared("costs", noted("See docs/inspect.md.", table(
+    parameters=AMOUNT, weight_bytes=AMOUNT, notes=WORDS, by={"enum": ["node", "op", "scope"]}, rows=many(by_name(ANY)),
+    total=table(key=TEXT, nodes=COUNT, madds=AMOUNT, bytes_in=AMOUNT, bytes_out=AMOUNT, weights=AMOUNT, unknown=COUNT),
+    peak=table(bytes=AMOUNT, at=nullable(TEXT), candidates=many(table(bytes=AMOUNT, at=TEXT)), unknown_values=COUNT),
+    bounds=nullable(table(
+        what=TEXT, device=TEXT, float16_flops=NUMBER, bandwidth=NUMBER, sources=by_name(TEXT),
+        model_seconds=nullable(NUMBER), model_bound_by=nullable(TEXT), sum_of_nodes_seconds=NUMBER,
+        conversions=many(by_name(ANY)), against_measured=WORDS,
+    )),
+)))  # fmt: skip
+LEVEL: Schema = {"enum": ["error", "warning", "note"]}
+LINT = _shared("finding", noted("A rule that holds at a place; only_cann: the releases it is for.", table(
+    rule=TEXT, name=TEXT, level=LEVEL, consequence=TEXT, kind=TEXT, where=TEXT, op=nullable(TEXT), message=TEXT,
+    only_cann=nullable(TEXT), fix=WORDS, source=TEXT, date=TEXT,
+)))  # fmt: skip
+TALLY = _shared("tally", table(error=COUNT, warning=COUNT, note=COUNT, fixable=COUNT))
+FIX = table(
+    passes=many(table(pass_=TEXT, status=TEXT, matches=COUNT, reason=TEXT)), result=nullable(TEXT), fault=TEXT,
+    before=TALLY, after=TALLY, float32=by_name(FIGURES), float16=by_name(FIGURES), float16_fault=TEXT,
+    left=by_name(TEXT),
+)  # fmt: skip
+RULE = {
+    "id": TEXT, "name": TEXT, "file": TEXT, "summary": TEXT, "why": TEXT, "consequence": TEXT, "level": LEVEL,
+    "source": TEXT, "date": TEXT, "cann": nullable(TEXT), "basis": nullable(TEXT), "devices": WORDS, "ops": WORDS,
+    "native": nullable(TEXT), "where": WORDS, "message": TEXT, "fix": WORDS, "advice": TEXT,
+    "cases": many(table(name=TEXT, graph=TEXT, found=WORDS, opset=COUNT, target=by_name(ANY))),
+}  # fmt: skip
 
 KINDS: Mapping[str, Mapping[str, Schema]] = {
     "run": {
@@ -172,8 +202,16 @@ KINDS: Mapping[str, Mapping[str, Schema]] = {
     "dry-run": {"model": TEXT, "dry_run": FLAG, "steps": many(STEP)},
     "inspect": {
         "model": TEXT, "nodes": COUNT, "opsets": by_name(WHOLE), "inputs": many(VALUE), "outputs": many(VALUE),
-        "ops": by_name(COUNT),
+        "ops": by_name(COUNT), "costs": COSTS,
     },
+    "check": {
+        "model": TEXT, "ok": FLAG, "soc": TEXT, "cann": nullable(TEXT), "rules": WORDS, "not_for_target": by_name(TEXT),
+        "findings": many(LINT), "undecided": many(table(rule=TEXT, where=TEXT, reason=TEXT)), "counts": TALLY,
+        "fixes": WORDS, "fix": nullable(FIX),
+    },
+    "rules-list": {"rules": many(table(**RULE))},
+    "rules-show": RULE,
+    "rules-test": {"ok": FLAG, "cases": many(table(rule=TEXT, case=TEXT, ok=FLAG, fault=TEXT))},
     "diff": DIFF,
     "compare": {
         "ok": FLAG, "reasons": WORDS, "inputs": many(table(**PAIRED)),

@@ -1,0 +1,158 @@
+"""``graphtool check``: a model held against the rules of a target, and fixed by passes under parity. Floor 7."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from graphtool import api, job
+from graphtool.atc.command import parse_batches
+from graphtool.atc.profile import Profile
+from graphtool.atc.target import Target, shapes_of
+from graphtool.errors import GraphtoolError
+from graphtool.graph import Graph
+from graphtool.lint.engine import Checked, check
+from graphtool.lint.rulefile import selected, shipped_rules
+from graphtool.lint.target import Aim
+from graphtool.parity.metrics import Figures, compare
+from graphtool.parity.session import Session
+from graphtool.rewrite import Catalog, parse_pipeline
+
+Watch = Callable[[str], None]
+_ROUNDS = 3  # of fixing what an earlier round has brought up
+_SAFE = ("exact", "close", "repair")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRequest:
+    """One ``graphtool check``, in the words of its command line."""
+
+    model: Path
+    target: Target = field(default_factory=Target)
+    cann: str | None = None
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    run: bool = False
+    feed: tuple[str, ...] = ()
+    shapes: tuple[str, ...] = ()
+    seed: int = 0
+    fix: bool = False
+    unsafe: bool = False
+    out: Path | None = None
+    strict: bool = False
+
+
+@dataclass(slots=True)
+class CheckResult:
+    """What a check came to: ``before``, and after ``--fix`` the run of passes and ``after``.
+
+    ``left`` are passes that would help and were not run, each with the reason. ``float32`` compares the outputs of the
+    fixed model with those of the original, ``float16`` those of the fixed model with every float rounded to float16
+    on the way; by output.
+    """
+
+    request: CheckRequest
+    profile: Profile
+    before: Checked
+    after: Checked | None = None
+    run: job.Result | None = None
+    left: dict[str, str] = field(default_factory=dict)
+    float32: dict[str, Figures] = field(default_factory=dict)
+    float16: dict[str, Figures] = field(default_factory=dict)
+    float16_fault: str = ""
+
+    @property
+    def latest(self) -> Checked:
+        """The check of the model as it is now."""
+        return self.after or self.before
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong: no errors, with ``strict`` no warnings either, and no broken promise."""
+        allowed = ("note",) if self.request.strict else ("warning", "note")
+        return all(f.level in allowed for f in self.latest.findings) and (self.run is None or not self.run.fault)
+
+
+def check_model(request: CheckRequest, watch: Watch = lambda _: None) -> CheckResult:
+    """Check a model, and fix what passes can fix where that is asked for; raises GraphtoolError."""
+    profile = request.target.check()
+    if request.target.batches is not None:
+        profile = replace(profile, batches=parse_batches(request.target.batches))
+    rules = selected(shipped_rules(), request.select, request.ignore)
+    watch("loading")
+    graph = Graph.load(request.model)
+    job.sound(graph)
+    aim = Aim.of(profile, request.cann)
+    if request.run or request.feed:
+        aim = replace(aim, feed=job.feed_for(graph, request.feed, request.seed, request.shapes))
+    shapes_of(request.shapes)
+    result = CheckResult(request, profile, check(graph, rules, aim, watch))
+    if request.fix:
+        _fix(result, watch)
+        if result.run is not None:
+            result.after = check(result.run.run.graph, rules, aim, watch)
+    return result
+
+
+def _fix(result: CheckResult, watch: Watch) -> None:
+    """Run the passes that remove findings, and those that remove what is found behind them."""
+    request, catalog = result.request, Catalog()
+    words: list[str] = []
+    found: Checked = result.before
+    for _ in range(_ROUNDS):
+        fresh = []
+        for word in found.fixes:
+            reason = _unsafe(word, catalog, result.profile) if not request.unsafe else ""
+            if reason:
+                result.left[word] = reason
+            elif word not in words:
+                fresh.append(word)
+        if not fresh:
+            break
+        words += fresh
+        run = job.Request(
+            request.model, ",".join(words), target=request.target, out=request.out, seed=request.seed,
+            feed=request.feed, shapes=request.shapes, keep_going=True, atc=False,
+        )  # fmt: skip
+        result.run = job.run(run, watch)
+        found = check(result.run.run.graph, result.before.rules, result.before.aim, watch)
+    if result.run is not None:
+        _compare(result, watch)
+
+
+def _unsafe(word: str, catalog: Catalog, profile: Profile) -> str:
+    """Return why a pass is not run without ``--unsafe-fixes``; an empty string where it is."""
+    spec = parse_pipeline(word, catalog)[0].spec
+    asked = profile.passes.get(spec.name, {})
+    if spec.name in (profile.pipeline or "").replace(",", " ").replace(":", " ").split() or asked:
+        return ""  # the profile asks for it
+    if spec.parity not in _SAFE:
+        return f"its promise is {spec.parity}"
+    return f"it changes the interface ({', '.join(sorted(spec.interface))})" if spec.interface else ""
+
+
+def _compare(result: CheckResult, watch: Watch) -> None:
+    """Compare the outputs of the fixed model, in float32 and rounded to float16 throughout, with the original's."""
+    assert result.run is not None
+    run = result.run.run
+    if run.judge is None or run.judge.original is None or run.feed is None:
+        return
+    made = run.judge.outputs()
+    for name, after in made.items():
+        before = run.judge.original.output(name)
+        if before is not None and before.shape == after.shape:
+            result.float32[name] = compare(before, after)
+    if not result.before.aim.float16 or not result.float32:
+        return
+    watch("running the result in float16")
+    try:
+        half = api.run(run.graph, "float16_model:overflow=clamp", checked=False).graph
+        rounded = Session(half, sorted(result.float32)).run(run.feed.arrays)
+    except GraphtoolError as error:
+        result.float16_fault = str(error)
+        return
+    for name in result.float32:
+        before = run.judge.original.output(name)
+        assert before is not None
+        result.float16[name] = compare(before, rounded[name])

@@ -1,0 +1,92 @@
+"""Operators that ATC's parser does not know, and opsets that it does not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from onnx import NodeProto
+
+from graphtool.atc.cann import Operators, operators, plugins, release
+from graphtool.graph import Graph
+from graphtool.graph import opset as ops
+from graphtool.lint.conditions import Found
+from graphtool.lint.found import at, at_node
+from graphtool.lint.ground import Ground
+from graphtool.lint.rule import Rule
+from graphtool.lint.target import Aim
+
+_LATEST = "onnx_2022_06"
+_PARSER = frozenset({"Constant"})  # read by the parser itself, without a plugin
+_STANDARD = ("", "ai.onnx")
+
+
+def _table(aim: Aim) -> Operators:
+    """Return the table that bounds the release from above; the newest there is where none does."""
+    return (plugins(aim.cann) if aim.cann is not None else None) or operators(_LATEST)
+
+
+def _nodes(graph: Graph) -> Iterator[NodeProto]:
+    for level in graph.levels():
+        yield from level.nodes
+
+
+def unregistered(ground: Ground, rule: Rule) -> Iterator[Found]:
+    """Operators of the standard without a parser plugin at any opset of the table."""
+    table = _table(ground.aim)
+    last = max(max(versions) for versions in table.opsets.values() if versions)
+    for node in _nodes(ground.graph):
+        if node.domain in _STANDARD and node.op_type not in table.opsets and node.op_type not in _PARSER:
+            since = ops.versions(node.op_type)
+            if since and since[0] <= last:
+                yield at_node(rule, node, op=node.op_type, date=table.date)
+
+
+def later(ground: Ground, rule: Rule) -> Iterator[Found]:
+    """Operators that are newer than the newest opset of the table: nothing is known of them."""
+    table = _table(ground.aim)
+    last = max(max(versions) for versions in table.opsets.values() if versions)
+    for node in _nodes(ground.graph):
+        if node.domain in _STANDARD and node.op_type not in table.opsets:
+            since = ops.versions(node.op_type)
+            if since and since[0] > last:
+                yield at_node(rule, node, op=node.op_type, since=since[0], last=last, date=table.date)
+
+
+def custom(ground: Ground, rule: Rule) -> Iterator[Found]:
+    """Operators that are neither of the standard nor registered: a domain of their own, or a name nobody knows."""
+    table = _table(ground.aim)
+    local = {(function.domain, function.name) for function in ground.graph.proto.functions}
+    for node in _nodes(ground.graph):
+        standard = node.domain in _STANDARD
+        known = node.op_type in table.opsets or (standard and bool(ops.versions(node.op_type)))
+        if not (standard and known) and (node.domain, node.op_type) not in local:
+            yield at_node(rule, node, op=f"{node.domain or 'ai.onnx'}.{node.op_type}", date=table.date)
+
+
+def functions(ground: Ground, rule: Rule) -> Iterator[Found]:
+    """Calls of functions that the model defines itself."""
+    local = {(function.domain, function.name) for function in ground.graph.proto.functions}
+    for node in _nodes(ground.graph):
+        if (node.domain, node.op_type) in local:
+            yield at_node(rule, node, op=node.op_type)
+
+
+def _opsets(aim: Aim) -> tuple[int, int, str] | None:
+    """Return the lowest and the highest opset that a release reads, and who says so."""
+    known = release(aim.cann) if aim.cann is not None else None
+    found = None if known is None else known.opsets or known.plugins
+    return None if known is None or found is None else (*found, f"CANN {known.version}: {known.source}")
+
+
+def too_new(ground: Ground, rule: Rule) -> Iterator[Found]:
+    """An opset above what the release reads."""
+    version, known = ground.graph.opset(), _opsets(ground.aim)
+    if version is not None and known is not None and version > known[1]:
+        yield at(rule, "model", f"opset {version}", opset=version, low=known[0], high=known[1], source=known[2])
+
+
+def too_old(ground: Ground, rule: Rule) -> Iterator[Found]:
+    """An opset below what the release reads."""
+    version, known = ground.graph.opset(), _opsets(ground.aim)
+    if version is not None and known is not None and version < known[0]:
+        yield at(rule, "model", f"opset {version}", opset=version, low=known[0], high=known[1], source=known[2])
