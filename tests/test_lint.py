@@ -60,7 +60,7 @@ def test_every_rule_of_the_facts_is_there_with_source_and_date() -> None:
 
 
 def test_the_pages_are_what_the_rule_files_say() -> None:
-    assert stale(ROOT / "docs/rules", rule_pages(RULES)) == [], "make docs"
+    assert stale(ROOT / "docs/rules", rule_pages(RULES), "rule") == [], "make docs"
 
 
 def test_every_fix_is_a_pass() -> None:

@@ -87,7 +87,7 @@ def docs(
 
     wanted = rule_pages(shipped_rules())
     if check:
-        faults = stale(folder, wanted)
+        faults = stale(folder, wanted, "rule")
         for fault in faults:
             line(fault, "red")
         line(f"{show(folder)}: {f'{len(faults)} differ' if faults else f'{len(wanted)} pages are right'}")

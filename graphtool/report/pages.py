@@ -37,16 +37,16 @@ def _file(name: str) -> str:
     return f"{name}_pass.md" if name in ("index", "functions") else f"{name}.md"
 
 
-def stale(folder: Path, wanted: Mapping[str, str]) -> list[str]:
-    """Return what differs between a folder and the pages that should be there, a line each."""
+def stale(folder: Path, wanted: Mapping[str, str], of: str = "pass") -> list[str]:
+    """Return what differs between a folder and the pages that should be there; ``of`` is the kind of their files."""
     faults = []
     for name, text in sorted(wanted.items()):
         path = folder / name
         if not path.is_file():
             faults.append(f"{path} is missing")
         elif path.read_text(errors="replace") != text:
-            faults.append(f"{path} is not what the files say")
-    return faults + [f"{path} is of something that is gone" for path in _left_over(folder, wanted)]
+            faults.append(f"{path} is not what the {of} files say")
+    return faults + [f"{path} is of a {of} that is gone" for path in _left_over(folder, wanted)]
 
 
 def write(folder: Path, wanted: Mapping[str, str]) -> tuple[list[str], list[str]]:
