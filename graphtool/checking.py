@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from graphtool import api, job
-from graphtool.atc.command import parse_batches
 from graphtool.atc.profile import Profile
 from graphtool.atc.target import Target, shapes_of
+from graphtool.atc.words import parse_batches, parse_option
 from graphtool.errors import GraphtoolError
 from graphtool.graph import Graph
 from graphtool.lint.engine import Checked, check
@@ -77,6 +77,8 @@ class CheckResult:
 def check_model(request: CheckRequest, watch: Watch = lambda _: None) -> CheckResult:
     """Check a model, and fix what passes can fix where that is asked for; raises GraphtoolError."""
     profile = request.target.check()
+    given = dict(parse_option(word) for word in request.target.options)
+    profile = replace(profile, options={name: text for name, text in {**profile.options, **given}.items() if text})
     if request.target.batches is not None:
         profile = replace(profile, batches=parse_batches(request.target.batches))
     rules = selected(shipped_rules(), request.select, request.ignore)
