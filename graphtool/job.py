@@ -23,6 +23,7 @@ from graphtool.graph import Graph, check
 from graphtool.graph.bodies import all_tensors
 from graphtool.graph.stripped import file_of, is_stripped
 from graphtool.graph.weights import external_place, is_external
+from graphtool.kept import Keep
 from graphtool.parity.batch import BatchResult
 from graphtool.parity.budget import Budget, parse_budget
 from graphtool.parity.feed import Feed, draw
@@ -52,6 +53,7 @@ class Request:
     feed: tuple[str, ...] = ()
     feeds: int | None = None
     extremes: bool = False
+    keep: Keep = field(default_factory=Keep)
     shapes: tuple[str, ...] = ()
     minima: tuple[str, ...] = ()
     maxima: tuple[str, ...] = ()
@@ -167,9 +169,12 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
     graph, stages, catalog, profile = prepare(request)
     moved = sound(graph)
     _check_target(request, graph, stages, out)
+    request.keep.check()
     budgets = budgets_of(request.minima, request.maxima, stages) or list(profile.budgets)
     if budgets and not request.checked:
         raise UsageError("a budget cannot be held with --no-check")
+    if request.keep != Keep() and not request.checked:
+        raise UsageError("--save-outputs and --pictures are of outputs, and with --no-check there are none")
     trials = trials_for(graph, request) if request.checked else None
     watch("running the original, twice")
     try:
@@ -198,6 +203,7 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
         if not refusal:
             watch("writing the result")
             _write(result, out, watch)
+    _keep(result)
     return result
 
 
@@ -235,6 +241,17 @@ def _refusal(state: Run, request: Request, budgets: Sequence[Budget]) -> str:
     if request.require_match and unmatched is not None:
         return f"{unmatched.name} matched nothing, and --require-match was given: {unmatched.reason}"
     return ""
+
+
+def _keep(result: Result) -> None:
+    """Write the outputs and pictures that were asked for: of the result, or of the step that ended the run."""
+    judge, keep = result.run.judge, result.request.keep
+    if judge is None or keep == Keep():
+        return
+    refused = not result.run.ok and not result.request.keep_going
+    runs = judge.refused if refused else list(judge.pairs())
+    last = next((step.verdict for step in reversed(result.run.steps) if step.verdict is not None), None)
+    result.hints += keep.write([(feed.text(), pairs) for feed, pairs in runs], last.tolerance if last else None)
 
 
 def _gate(result: Result) -> None:

@@ -21,7 +21,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # a command that takes --json, and words that make it print every sort of thing it has
 WORDS = {
-    "run": ["run", "-p", "resize_nearest,./lie.toml,remove_identity", "net.onnx", "--keep-going", "--soc", "Ascend310"],
+    "run": [
+        "run",
+        "-p",
+        "resize_nearest,./lie.toml,remove_identity",
+        "net.onnx",
+        "--keep-going",
+        "--soc",
+        "Ascend310",
+        "--save-outputs",
+        "kept",
+    ],
     "optimize": ["optimize", "net.onnx"],
     "run --dry-run": ["run", "-p", "resize_nearest", "net.onnx", "--dry-run"],
     "inspect": ["inspect", "net.onnx", "--by", "node", "--soc", "Ascend310"],
@@ -36,6 +46,7 @@ WORDS = {
     "bisect": ["bisect", "-p", "./lie.toml", "net.onnx"],
     "bisect --rank": ["bisect", "--rank", "-p", "resize_nearest", "net.onnx"],
     "tune": ["tune", "-p", "resize_nearest", "--min", "cosine=0.9", "net.onnx"],
+    "judge": ["judge", "kept/before", "kept/after", "--max", "max_abs=0"],
     "golden check": ["golden", "check", "one", "near.onnx"],
     "golden list": ["golden", "list"],
     "passes list": ["passes", "list"],

@@ -38,6 +38,13 @@ FeedCount = Annotated[
     ),
 ]  # fmt: skip
 Extremes = Annotated[bool, typer.Option("--extremes", help="Judge also on zeros, large, negative and bounding values.")]
+SaveOutputs = Annotated[
+    Path | None,
+    typer.Option("--save-outputs", metavar="DIR", help="Keep the outputs before and after for graphtool judge."),
+]
+Pictures = Annotated[
+    Path | None, typer.Option("--pictures", metavar="DIR", help="Draw histograms of errors and error maps (.png).")
+]
 Shapes = Annotated[
     list[str] | None, typer.Option("--shape", metavar="NAME:DIMS", help="An input's shape, such as x:1,3,224,224.")
 ]

@@ -19,6 +19,7 @@ from graphtool.cli import (
     diff,
     golden,
     inspect,
+    judge,
     profiles,
     report,
     rules,
@@ -47,6 +48,7 @@ app.command("inspect", short_help="Show inputs, outputs and op counts.")(inspect
 app.command("check", short_help="Find what the target refuses or slows down.")(check.check)
 app.command("diff", short_help="Show what changed between two models.")(diff.diff)
 app.command("compare", short_help="Compare what two models compute.")(compare.compare)
+app.command("judge", short_help="Compare saved outputs again, with other budgets.")(judge.judge)
 app.command("bisect", short_help="Find the pass and the match that breaks a promise or budget.")(bisect.bisect)
 app.command("tune", short_help="Find the most matches of lossy passes within a budget.")(tune.tune)
 app.add_typer(golden.app, name="golden")

@@ -17,8 +17,10 @@ from graphtool.cli.common import (
     FeedFiles,
     Json,
     Model,
+    Pictures,
     Profile,
     Reports,
+    SaveOutputs,
     Seed,
     Shapes,
     Soc,
@@ -83,17 +85,21 @@ def run(
     truth: Truth = False,
     require_match: Annotated[bool, typer.Option("--require-match", help="Exit 1 if a pass matches nothing.")] = False,
     no_check: NoCheck = False,
+    save_outputs: SaveOutputs = None,
+    pictures: Pictures = None,
     report: Reports = None,
     json: Json = False,
 ) -> None:
     """Apply passes, check each with onnxruntime, write the result and the ATC command lines."""
     from graphtool.atc.target import Target
     from graphtool.job import Request
+    from graphtool.kept import Keep
 
     request = Request(
         model, passes, tuple(set_ or ()), Target(profile, soc, batch, tuple(atc or ())), output, seed,
         feed=tuple(feed or ()), feeds=feeds, extremes=extremes, shapes=tuple(shape or ()), minima=tuple(min_ or ()),
         maxima=tuple(max_ or ()), keep_going=keep_going, checked=not no_check, require_match=require_match, truth=truth,
+        keep=Keep(save_outputs, pictures),
     )  # fmt: skip
     if dry_run:
         _dry_run(request, json, report or ())

@@ -23,6 +23,7 @@ from graphtool.errors import FeedError, did_you_mean, quoted, show
 from graphtool.graph import Graph, Value, dtype_name
 from graphtool.graph.opset import numpy_dtype
 from graphtool.graph.values import value_of
+from graphtool.parity.eps import is_extension
 from graphtool.parity.feed import Feed
 
 Array = NDArray[Any]
@@ -65,16 +66,22 @@ def whole(arrays: dict[str, Array], graph: Graph, where: str) -> Feed:
     return Feed(arrays, {"source": where})
 
 
-def write_npz(path: str | Path, feed: Feed | Mapping[str, Array]) -> None:
-    """Write arrays by name, the same bytes for the same arrays (``numpy.savez`` writes the time of day). Atomic."""
+def write_npz(path: str | Path, feed: Feed | Mapping[str, Array], packed: bool = True) -> None:
+    """Write arrays by name, the same bytes for the same arrays (``numpy.savez`` writes the time of day). Atomic.
+
+    Not ``packed``, large outputs are written many times as fast.
+    """
     arrays = feed.arrays if isinstance(feed, Feed) else feed
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    kind = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
     try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        with zipfile.ZipFile(temporary, "w", kind, compresslevel=1) as archive:
             for name, array in arrays.items():
                 data = io.BytesIO()
                 plain = array.astype(np.str_) if array.dtype.hasobject else array
+                if is_extension(plain.dtype):  # only the bytes are kept
+                    plain = np.ascontiguousarray(plain).view(f"V{plain.dtype.itemsize}")
                 np.lib.format.write_array(data, np.asarray(plain), allow_pickle=False)
                 archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), data.getvalue())
         temporary.replace(target)
@@ -196,7 +203,7 @@ def _read_tensor(path: Path, value: Value) -> Array:
 
 def _from_raw(path: Path, data: bytes, value: Value) -> Array:
     dtype = numpy_dtype(value.dtype)
-    if value.dtype == TensorProto.STRING or value.shape is None or ("4" in dtype.name[-1:] and dtype.kind == "V"):
+    if value.dtype == TensorProto.STRING or value.shape is None or ("4" in dtype.name[-1:] and is_extension(dtype)):
         raise FeedError(f"{_at(path)}: {value.type_text()} has no raw form; use .npy or .pb for {quoted(value.name)}")
     shape = [dim if isinstance(dim, int) else -1 for dim in value.shape]
     fixed = dtype.itemsize * math.prod(size for size in shape if size != -1)
@@ -218,7 +225,7 @@ def _fitting(path: Path, array: Array, value: Value) -> Array:
     if value.dtype == TensorProto.STRING and array.dtype.kind in "USO":
         words = [word.decode() if isinstance(word, bytes) else str(word) for word in array.reshape(-1)]
         array = np.array(words, object).reshape(array.shape)
-    elif array.dtype.kind == "V" and wanted.kind == "V" and array.dtype.itemsize == wanted.itemsize:
+    elif array.dtype.kind == "V" and is_extension(wanted) and array.dtype.itemsize == wanted.itemsize:
         array = array.view(wanted)  # numpy's files know no bfloat16 and keep only the bytes
     same_rank = value.shape is None or len(value.shape) == array.ndim
     fits = same_rank and all(

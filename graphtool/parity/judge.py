@@ -82,6 +82,7 @@ class Judge(Following):
         self.budgets = tuple(budgets)
         super().__init__(feed.arrays)
         self.fault: RunError | None = None  # why the original cannot run
+        self.seen: Arrays = {}  # outputs that were last judged, accepted or not
         graph = self._runnable(original)
         try:
             outputs = self._run_twice(graph, record)
@@ -288,6 +289,7 @@ class Judge(Following):
     # -- rules
 
     def _by_class(self, spec: Pass, outcome: Outcome, snapshots: Graph, graph: Graph, outputs: Arrays) -> Verdict:
+        self.seen = outputs
         return by_class(
             self.standing(), spec, outputs, self.budgets, lambda: self._truths(outcome, snapshots, graph), self.truth
         )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from graphtool.errors import UsageError
 from graphtool.parity.classes import class_figures, top5_agreement
-from graphtool.parity.eps import eps_of
+from graphtool.parity.eps import eps_of, is_extension
 from graphtool.parity.spread import NONE, Errors, Spread
 
 __all__ = ["Figures", "compare", "eps_of", "equal"]
@@ -231,7 +231,9 @@ def _number(value: Any) -> float:
 
 
 def _differs(x: Array, y: Array) -> NDArray[np.bool_]:
-    if x.dtype != y.dtype and "V" in x.dtype.kind + y.dtype.kind:  # the small types have no promotion of their own
+    if x.dtype != y.dtype and (
+        is_extension(x.dtype) or is_extension(y.dtype)
+    ):  # the small types have no promotion of their own
         x, y = x.astype(np.float64), y.astype(np.float64)
     differs = np.asarray(x != y, np.bool_)
     if differs.any():

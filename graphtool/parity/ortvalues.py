@@ -12,6 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
+from graphtool.parity.eps import is_extension
 from graphtool.parity.runerror import RunError
 
 Array = NDArray[Any]
@@ -24,7 +25,7 @@ def is_foreign(type_text: str) -> bool:
 
 def to_ort(array: Array) -> Any:
     """Return an OrtValue over the array's memory; the array must outlive it. RunError for 4-bit types."""
-    if array.dtype.kind != "V":
+    if not is_extension(array.dtype):
         # strings are copied and may come in any of numpy's string types
         return ort.OrtValue.ortvalue_from_numpy(array.astype(object) if array.dtype.kind in "US" else array)
     code = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from graphtool.errors import FeedError
 from graphtool.graph import Graph
 from graphtool.parity.adapt import KINDS
 from graphtool.parity.budget import Budget
-from graphtool.parity.eps import eps_of
+from graphtool.parity.eps import eps_of, is_extension
 from graphtool.parity.feed import Feed
 from graphtool.parity.judge import Closing, Judge
 from graphtool.parity.runerror import RunError
@@ -63,6 +63,7 @@ class Panel:
         self.truth = truth
         self.meanings = meanings
         self.notes: list[str] = []
+        self.refused: list[tuple[Feed, dict[str, tuple[Array, Array]]]] = []  # as pairs(), of the last step refused
         self._lead = 0  # the seat whose graphs and feed a reproducer needs
         first = trials[0]
         self.seats = [Seat(first.feed, Judge(original, first.feed, meanings, budgets, truth, record), first.must)]
@@ -130,12 +131,7 @@ class Panel:
     def pairs(self) -> Iterator[tuple[Feed, dict[str, tuple[Array, Array]]]]:
         """Yield for each feed the outputs of the original and of the latest step, those that have one shape."""
         for seat in self.seats:
-            found = {}
-            for name, after in seat.judge.outputs().items():
-                before = seat.judge.original.output(name) if seat.judge.original is not None else None
-                if before is not None and before.shape == after.shape:
-                    found[name] = (before, after)
-            yield seat.feed, found
+            yield seat.feed, _pairs(seat.judge, seat.judge.outputs())
 
     def judge(self, spec: Pass, outcome: Outcome, snapshots: Graph, after: Graph) -> Verdict:
         """Judge ``after`` on every feed; where one refuses, none has seen the step.
@@ -155,6 +151,7 @@ class Panel:
         self._lead = 0
         if not verdicts[worst].ok:
             self._lead = worst
+            self.refused = [(seat.feed, _pairs(seat.judge, seat.judge.seen)) for seat in self.seats]
             for seat, judge in zip(self.seats, kept, strict=True):
                 seat.judge = judge
         return self._together(verdicts, worst, notes)
@@ -181,6 +178,15 @@ class Panel:
         return replace(found, feed=self.seats[worst].name, feeds=heard, notes=(*found.notes, *notes))
 
 
+def _pairs(judge: Judge, outputs: Mapping[str, Array]) -> dict[str, tuple[Array, Array]]:
+    found = {}
+    for name, after in outputs.items():
+        before = judge.original.output(name) if judge.original is not None else None
+        if before is not None and before.shape == after.shape:
+            found[name] = (before, after)
+    return found
+
+
 def _severity(verdict: Verdict) -> tuple[bool, int, float, float]:
     """Return how bad a verdict is, to be compared with others of the same pass."""
     least, most = 0.0, 0.0
@@ -196,7 +202,7 @@ def _severity(verdict: Verdict) -> tuple[bool, int, float, float]:
 def _finite(array: Array) -> bool:
     if eps_of(array.dtype) == 0:
         return True
-    wide = array.astype(np.float32) if array.dtype.kind == "V" else array
+    wide = array.astype(np.float32) if is_extension(array.dtype) else array
     return bool(np.isfinite(wide).all())
 
 

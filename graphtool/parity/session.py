@@ -32,6 +32,7 @@ from graphtool import guard, kernels
 from graphtool.errors import FeedError, UsageError, did_you_mean, quoted
 from graphtool.graph import Graph
 from graphtool.graph.weights import filled, is_external, payload_bytes
+from graphtool.parity.eps import is_extension
 from graphtool.parity.halves import rounded
 from graphtool.parity.ortvalues import from_ort, is_foreign, to_ort
 from graphtool.parity.runerror import RunError, run_error
@@ -149,7 +150,7 @@ class Session:
         Session.work.nodes += self._nodes
         try:
             with guard.phase(self._phase):
-                if self._foreign or any(array.dtype.kind == "V" for array in arrays.values()):
+                if self._foreign or any(is_extension(array.dtype) for array in arrays.values()):
                     feed = {name: to_ort(array) for name, array in arrays.items()}
                     found = [from_ort(value) for value in self._session.run_with_ort_values(self.outputs, feed)]
                 else:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from graphtool.graph import Graph
 from graphtool.graph.opset import numpy_dtype
-from graphtool.parity.eps import eps_of
+from graphtool.parity.eps import eps_of, is_extension
 from graphtool.parity.metrics import compare
 from graphtool.parity.noise import nudged_feed, nudged_weights
 from graphtool.parity.session import Session
@@ -115,7 +115,7 @@ def _ulp(dtype: DType | None, at: float) -> float:
 
 def _largest(array: Array) -> float:
     """Return the largest finite magnitude, 0 where there is none."""
-    if array.dtype.kind == "V":
+    if is_extension(array.dtype):
         array = array.astype(np.float32)
     if array.size == 0:
         return 0.0

@@ -22,6 +22,7 @@ from graphtool.parity.metrics import Figures
 from graphtool.parity.panel import Panel
 from graphtool.parity.verdict import Verdict
 from graphtool.pipeline import Step
+from graphtool.rejudge import Rejudged
 from graphtool.reproducer import broken_text
 from graphtool.rewrite import Pass
 
@@ -220,6 +221,18 @@ def print_commands(commands: Sequence[Command], fault: str = "", batches: Sequen
         line(f"# {show(note, 400)}", "yellow")
     for command in commands:
         print(command.text())
+
+
+def print_rejudged(found: Rejudged) -> None:
+    """Print figures of saved outputs."""
+    for feed, figures in found.feeds:
+        line(f"{show(feed)}:", "bold")
+        for name, moved in figures.items():
+            line(f"  {show(name)}: {figure_text(moved)}")
+            if moved.changed:
+                line(f"    {detail_text(moved)}", "dim")
+    for note in found.notes:
+        line(f"note: {note}", "yellow")
 
 
 def print_dry_run(steps: Sequence[Step]) -> None:

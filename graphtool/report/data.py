@@ -14,6 +14,7 @@ from graphtool.parity.batch import BatchResult
 from graphtool.parity.metrics import Figures
 from graphtool.parity.verdict import Verdict
 from graphtool.pipeline import Step
+from graphtool.rejudge import Rejudged
 from graphtool.report.schema import KINDS, name_of
 from graphtool.rewrite import Pass
 
@@ -160,6 +161,19 @@ def result_data(result: Result) -> dict[str, Any]:
         "batches": [batch_data(found) for found in result.batches],
         "reproduce": result.reproduce,
         "hints": result.hints,
+    }
+
+
+def rejudged_data(found: Rejudged) -> dict[str, Any]:
+    """Return how saved outputs compare."""
+    return {
+        "ok": not found.broken,
+        "reasons": list(found.broken),
+        "feeds": [
+            {"feed": feed, "outputs": {name: figures_data(moved) for name, moved in figures.items()}}
+            for feed, figures in found.feeds
+        ],
+        "notes": list(found.notes),
     }
 
 

@@ -235,6 +235,9 @@ KINDS: Mapping[str, Mapping[str, Schema]] = {
         "overflows": many(table(node=TEXT, tensor=TEXT, value=NUMBER)),
         "weights": many(table(name=TEXT, node=TEXT, over=COUNT, lost=COUNT)), "fault": TEXT, "unmodelled": WORDS,
     },
+    "judge": {
+        "ok": FLAG, "reasons": WORDS, "feeds": many(table(feed=TEXT, outputs=by_name(FIGURES))), "notes": WORDS,
+    },
     "golden-check": {"ok": FLAG, "records": many(GOLDEN)},
     "golden-list": {"dir": TEXT, "records": many(RECORD)},
     "passes-list": {"passes": many(table(name=TEXT, error=optional(TEXT), origin=TEXT, word=TEXT, **LISTED))},
