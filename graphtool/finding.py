@@ -139,11 +139,12 @@ def command(request: Request, budgets: Sequence[Budget], passes: str) -> str:
     if request.truth:
         words += ["--truth"]
     for budget in budgets:
-        words += [f"--{budget.kind}", _bound(budget)]
+        words += [f"--{budget.kind}", bound_text(budget)]
     return shlex.join(words)
 
 
-def _bound(budget: Budget) -> str:
+def bound_text(budget: Budget) -> str:
+    """Return a budget as the word after --min or --max, to the last digit."""
     where = "" if budget.output is None else f"{budget.output}:"
     return f"{where}{budget.metric}={budget.bound!r}"
 
@@ -165,7 +166,7 @@ def _check_profile(out: Path, base: str | None) -> None:
 
 def _profile(bench: Bench, tuned: Tuned, budgets: Sequence[Budget], feeds: Sequence[Feed], base: str | None) -> str:
     """Return a profile with the tuned pipeline and the budgets it keeps, for ``graphtool run --profile``."""
-    counted = f"{len(tuned.taken)} of {len(tuned.order)} lossy matches, held to {', '.join(map(_bound, budgets))}"
+    counted = f"{len(tuned.taken)} of {len(tuned.order)} lossy matches, held to {', '.join(map(bound_text, budgets))}"
     lines = [
         _HEAD.rstrip("\n"),
         f"# feeds: {'; '.join(feed.text() for feed in feeds)}",
@@ -178,7 +179,7 @@ def _profile(bench: Bench, tuned: Tuned, budgets: Sequence[Budget], feeds: Seque
         "[budgets]",
     ]
     for kind in ("min", "max"):
-        bounds = [_toml(_bound(budget)) for budget in budgets if budget.kind == kind]
+        bounds = [_toml(bound_text(budget)) for budget in budgets if budget.kind == kind]
         lines += [f"{kind} = [{', '.join(bounds)}]"] if bounds else []
     return "\n".join(lines) + "\n"
 

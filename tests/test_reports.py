@@ -45,6 +45,7 @@ WORDS = {
     "compare DIR": ["compare", "relu.onnx", "out", "--inputs", "in", "--pytorch", "out"],
     "bisect": ["bisect", "-p", "./lie.toml", "net.onnx"],
     "bisect --rank": ["bisect", "--rank", "-p", "resize_nearest", "net.onnx"],
+    "reduce": ["reduce", "-p", "./lie.toml", "net.onnx"],
     "tune": ["tune", "-p", "resize_nearest", "--min", "cosine=0.9", "net.onnx"],
     "judge": ["judge", "kept/before", "kept/after", "--max", "max_abs=0"],
     "golden check": ["golden", "check", "one", "near.onnx"],

@@ -21,6 +21,7 @@ from graphtool.cli import (
     inspect,
     judge,
     profiles,
+    reduce,
     report,
     rules,
     run,
@@ -50,6 +51,7 @@ app.command("diff", short_help="Show what changed between two models.")(diff.dif
 app.command("compare", short_help="Compare what two models compute.")(compare.compare)
 app.command("judge", short_help="Compare saved outputs again, with other budgets.")(judge.judge)
 app.command("bisect", short_help="Find the pass and the match that breaks a promise or budget.")(bisect.bisect)
+app.command("reduce", short_help="Find the smallest model that still fails.")(reduce.reduce)
 app.command("tune", short_help="Find the most matches of lossy passes within a budget.")(tune.tune)
 app.add_typer(golden.app, name="golden")
 app.add_typer(check_passes.app, name="passes")

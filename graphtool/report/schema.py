@@ -189,6 +189,9 @@ RULE = {
     "native": nullable(TEXT), "where": WORDS, "message": TEXT, "fix": WORDS, "advice": TEXT,
     "cases": many(table(name=TEXT, graph=TEXT, found=WORDS, opset=COUNT, target=by_name(ANY))),
 }  # fmt: skip
+SIZES = _shared("sizes", noted("Nodes, elements of weights and of inputs.", table(
+    nodes=COUNT, weights=COUNT, inputs=COUNT,
+)))  # fmt: skip
 
 KINDS: Mapping[str, Mapping[str, Schema]] = {
     "run": {
@@ -251,6 +254,10 @@ KINDS: Mapping[str, Mapping[str, Schema]] = {
     "rank": {
         **BENCH, "metric": TEXT, "output": nullable(TEXT), "whole": ATTEMPT, "runs": COUNT,
         "matches": many(table(unit=UNIT, alone=ATTEMPT, without=ATTEMPT)),
+    },
+    "reduce": {
+        "model": TEXT, "failure": TEXT, "sign": TEXT, "before": SIZES, "after": SIZES, "nodes": WORDS,
+        "attempts": COUNT, "spent": FLAG, "folder": TEXT, "command": TEXT, "notes": WORDS,
     },
     "tune": {
         **BENCH, "metric": TEXT, "output": nullable(TEXT), "budgets": WORDS, "order": many(UNIT),
