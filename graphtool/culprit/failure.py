@@ -85,7 +85,7 @@ class Looker:
             try:
                 return self._worker.call(look, self.job, tuple(map(str, models)), dict(feed))
             except GuardError as error:
-                return Failure(_death(str(error)), str(error))
+                return _died(str(error), self.seconds)
 
     def record(self, model: Path, feed: Arrays) -> dict[str, Array]:
         """Return what a model computes; empty where it does not run."""
@@ -107,8 +107,8 @@ def look(job: Job, models: tuple[str, ...], feed: Arrays) -> Failure:
             return _differ(job, models, feed)
         return _passed(job, models[0], feed) if job.passes else _run(job, models[0], feed)
     except RunError as error:
-        sign = f"onnxruntime {error.reason} {error.op or ''} {_plain(str(error))}"
-        return Failure(sign, str(error), error.node or "")
+        text = str(error).replace(models[0], Path(models[0]).name)  # a temporary path
+        return Failure(f"onnxruntime {error.reason} {error.op or ''} {_plain(text)}", text, error.node or "")
     except GraphtoolError as error:
         return Failure(f"{type(error).__name__} {_plain(str(error))}", str(error))
     except Exception as error:
@@ -210,7 +210,11 @@ def _plain(text: str) -> str:
     return re.sub(r"'[^']*'|\"[^\"]*\"|[-+]?\d[\w.+-]*|\{[^}]*\}|\[[^\]]*\]|\s+", " ", text)
 
 
-def _death(message: str) -> str:
+def _died(message: str, seconds: float) -> Failure:
     """Return how a child died: by which signal, or at which limit."""
-    found = re.search(r"crashed \(\w+\)|stopped after|more than .* of memory|was killed|ended with exit code", message)
-    return f"death {re.sub(r'more than .*', 'memory', found[0]) if found else ''}"
+    if "stopped after" in message:
+        return Failure("hang", f"it did not end within {seconds:g} seconds")
+    found = re.search(r"(?:crashed|took more than|was killed|ended with exit code).*", message)
+    text = found[0] if found else message
+    signal = re.search(r"\(SIG\w+\)", text)
+    return Failure(f"death {signal[0] if signal else text[:12]}", f"the process that ran it {text}")
