@@ -135,7 +135,7 @@ def begin(
 
 
 def fork(state: Run, stages: Sequence[Stage]) -> Run:
-    """Return a run that goes on with ``stages`` from where ``state`` is, which stays as it is."""
+    """Return a run that goes on with ``stages`` from where ``state`` is, closed, which stays as it is."""
     judge = None if state.judge is None else state.judge.fork()
     return Run(state.graph.copy(), state.original, stages, [], state.feed, judge, [], state.segment)
 
@@ -169,6 +169,10 @@ def advance(state: Run, catalog: Catalog, keep_going: bool = False) -> Iterator[
             before_fault = before_fault if stage.spec.parity != "repair" else checker_fault(state.graph)
         if step.status == "broken":
             state.graph.restore(state.latest[0])
+            earlier = next(_closed(state), None)  # is it this step, or one whose fault only shows now?
+            if earlier is not None:
+                yield earlier
+                return
         elif stage.spec.parity in ("lossy", "float16", "repair") and step.status != "unmatched":
             state.segment = None
         state.steps.append(step)
@@ -190,7 +194,8 @@ def _closed(state: Run) -> Iterator[Step]:
         state.closed = closing
         return
     accepted = [number for number, step in enumerate(state.steps) if step.status == "applied"]
-    number = accepted[max(0, len(accepted) - closing.back)]
+    assert closing.back <= len(accepted), "a run that forks is closed first"
+    number = accepted[-closing.back]
     step = state.steps[number]
     assert step.changes is not None, "it was applied"
     before = step.changes.before.snapshot()

@@ -99,9 +99,9 @@ def test_infinities_and_sizes_that_depend_on_the_data_do_not_make_a_tolerance_in
 def test_the_disturbed_runs_lie_on_both_sides() -> None:
     graph = model_of("g (float[256] x) => (float[256] y) { y = Neg(x) }", 17)
     feed = draw(graph).arrays
-    same, up, down = (run["y"] for run in disturbed(graph, feed, ["y"]))
+    up, down = (run["y"] for run in disturbed(graph, feed, ["y"]))
     y = -feed["x"]
-    assert np.array_equal(same, y) and np.array_equal(np.sign(up - y), -np.sign(down - y)) and (up != y).all()
+    assert np.array_equal(np.sign(up - y), -np.sign(down - y)) and (up != y).all()
 
 
 @settings(max_examples=100, deadline=None)

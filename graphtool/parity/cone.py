@@ -77,14 +77,14 @@ class Cones:
         self._stands: dict[int, int] = {}
         self._outputs: dict[int, Array] = {}
         self._first: dict[int, Array] = {}  # the outputs of the original
-        self._loose = False  # some recorded tensors only stand in for those of the graph before
+        self.loose = False  # some recorded tensors only stand in for those of the graph before
         self.restart(graph, feed)
 
     def restart(self, graph: Graph, feed: Arrays) -> None:
         """Go on with another graph and feed, of which nothing is recorded."""
         start = object()  # a feed is another one than all before
         self.tape = Tape()  # a fork may go on with the old one
-        self._outputs, self._first, self._loose = {}, {}, False
+        self._outputs, self._first, self.loose = {}, {}, False
         self._stands = {}
         self._feed = dict(feed)
         self._sources: dict[str, Hashable] = {name: (start, name) for name in feed}
@@ -102,7 +102,7 @@ class Cones:
     def whole(self, view: View, feed: Arrays, recorded: bool) -> dict[str, Array]:
         """Run the whole graph and return its outputs; with ``recorded`` keep tensors for cones to come."""
         names = [value.name for value in view.graph.outputs]
-        if recorded and self.on and not self._loose:
+        if recorded and self.on and not self.loose:
             try:
                 return record(view, feed, self.tape, names)
             except (RunError, CannotRecordError):
@@ -111,7 +111,7 @@ class Cones:
 
     def know(self, view: View, outputs: Arrays) -> None:
         """Take note of outputs that were computed from the feed."""
-        if not self._loose:
+        if not self.loose:
             found = {view.numbered.number(name) or 0: array for name, array in outputs.items()}
             self._first = self._first or found
             self._outputs = self._first | found
@@ -126,7 +126,7 @@ class Cones:
         """Go on with the graph after, judged and accepted; ``loose`` where its numbers moved within rounding."""
         self._sources = self._translated(feed, renamed)
         self._feed = dict(feed)
-        self._loose |= loose
+        self.loose |= loose
         values = view.numbered.values
         self._stands.update({own: values[name] for name, own in view.numbered.own.items()})
         self.before = view
@@ -204,7 +204,7 @@ class Cones:
 
         Raises NoConeError where that is all of them.
         """
-        if not self.on or self._loose:
+        if not self.on or self.loose:
             raise NoConeError("nothing is known that could be used")
         names = [value.name for value in view.graph.outputs]
         places = self._slice(view, feed, [], names)

@@ -25,7 +25,10 @@ Arrays = Mapping[str, Array]
 
 @dataclass(frozen=True, slots=True)
 class Unproven:
-    """A step that was accepted without a run of the whole graph: what it takes to judge it by one."""
+    """A step that was accepted without a run of the whole graph: what it takes to judge it by one.
+
+    ``loose``: it was judged on recorded tensors of which some stood in for those of the graph before.
+    """
 
     number: int
     spec: Pass
@@ -34,6 +37,7 @@ class Unproven:
     feed: dict[str, Array]  # of the graph before
     now: dict[str, Array]  # of the graph after
     after: Snapshot
+    loose: bool
 
 
 class Following:
@@ -79,8 +83,8 @@ class Following:
             self.unproven.clear()
             self._compared.clear()
         else:
-            step = Unproven(self.accepted, spec, outcome, self.standing(), self.feed, feed, graph.snapshot())
-            self.unproven.append(step)
+            now, loose = graph.snapshot(), self.known_cones().loose
+            self.unproven.append(Unproven(self.accepted, spec, outcome, self.standing(), self.feed, feed, now, loose))
         self.accepted += 1
         self.feed = feed
         self.before = Reference(f"the graph before (after {spec.name})", graph, feed, outputs, ran=ran)

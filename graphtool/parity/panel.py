@@ -160,7 +160,8 @@ class Panel:
         """Close the pipeline on every feed, see :meth:`Judge.close`; of steps that broke it is the earliest."""
         found = [seat.judge.close() for seat in self.seats]
         back = [one.back if one is not None else 0 for one in found]
-        self._lead = back.index(max(back))
+        if max(back) > 0:
+            self._lead = back.index(max(back))
         return found[self._lead]
 
     def _together(self, verdicts: Sequence[Verdict], worst: int, notes: Sequence[str]) -> Verdict:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from graphtool.rewrite.passfile import Pass
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
+_CHUNK = 1 << 18  # elements of an output that are cast at a time
 # holds each match of a pass against double precision; NoTruth where that cannot be done
 Truths = Callable[[], Sequence[MatchTruth]]
 
@@ -91,22 +92,45 @@ def _equal_verdict(
 ) -> Verdict:
     rule = "equal" if parity == "exact" else "cast"
     for name, (was, now) in pairs.items():
-        with np.errstate(over="ignore", invalid="ignore"):
-            expected = was.astype(now.dtype) if was.dtype != now.dtype else was
         if was.dtype != now.dtype and was.dtype.kind == "f" and now.dtype.kind in "fV":
-            over = int(np.sum(np.isfinite(was) & ~np.isfinite(expected.astype(np.float64))))
+            over = _overflows(was, now.dtype)
             if over:
                 reason = f"{over} values of output {quoted(name)} do not fit {now.dtype}: they become infinite"
                 return Verdict(False, rule, against, figures, reason=reason)
             if np.isnan(was).any():
                 return Verdict(False, rule, against, figures, reason=f"output {quoted(name)} has NaN")
-        if not equal(expected, now) or (was.dtype.kind in "iu" and not np.array_equal(was, now)):
+        if not _equal_as(was, now) or (was.dtype.kind in "iu" and not np.array_equal(was, now)):
             found = figures[name]
             reason = (
                 f"output {quoted(name)}: {found.changed} of {found.count} values differ, by up to {found.max_abs:.3g}"
             )
             return Verdict(False, rule, against, figures, reason=reason)
     return Verdict(True, rule, against, figures)
+
+
+def _overflows(was: Array, dtype: np.dtype[Any]) -> int:
+    """Return how many finite numbers become infinite as ``dtype``."""
+    return sum(
+        int(np.count_nonzero(np.isfinite(some) & ~np.isfinite(_cast(some, dtype).astype(np.float64))))
+        for some in _chunks(was)
+    )
+
+
+def _equal_as(was: Array, now: Array) -> bool:
+    """Whether ``now`` is ``was`` in its own type; the cast of a large output is made in small pieces."""
+    if was.dtype == now.dtype or was.dtype.hasobject or now.dtype.hasobject:
+        return equal(_cast(was, now.dtype), now)
+    return all(equal(_cast(a, now.dtype), b) for a, b in zip(_chunks(was), _chunks(now), strict=True))
+
+
+def _cast(array: Array, dtype: np.dtype[Any]) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array if array.dtype == dtype else array.astype(dtype)
+
+
+def _chunks(array: Array) -> Iterator[Array]:
+    flat = array.reshape(-1)
+    return (flat[start : start + _CHUNK] for start in range(0, flat.size, _CHUNK))
 
 
 # -- close

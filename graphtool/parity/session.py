@@ -106,6 +106,8 @@ class Session:
         self.outputs = list(dict.fromkeys(outputs if outputs is not None else (value.name for value in graph.outputs)))
         graph = rounded(graph)
         given = weight_arrays(graph, weights)
+        if level != "off":  # the optimizer drops what nobody reads before it looks for what it was given
+            given = {name: array for name, array in given.items() if graph.index.uses(name)}
         options = kernels.options(level, threads)
         folder = "session.model_external_initializers_file_folder_path"
         options.add_session_config_entry(folder, str(_PLACEHOLDER.parent))

@@ -67,8 +67,8 @@ def level(margin: Array, tolerance: float) -> Mask:
 def loose_labels(graph: Graph, feed: Mapping[str, Array], outputs: Mapping[str, Array]) -> dict[str, Loose]:
     """Return for each output that is no float where it may be another number on another machine.
 
-    For the labels of an ArgMax or ArgMin: at the ties of its scores. For any other: where it changed in one of three
-    disturbed runs, and at 8 times as many positions in all. Takes up to eight more runs; none where all are floats.
+    For the labels of an ArgMax or ArgMin: at the ties of its scores. For any other: where it changed in one of two
+    disturbed runs, and at 8 times as many positions in all. Takes up to six more runs; none where all are floats.
     """
     labels = {name: array for name, array in outputs.items() if eps_of(array.dtype) == 0}
     sources = {name: place for name in labels if (place := _scores(graph, name)) is not None}

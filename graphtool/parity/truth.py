@@ -65,7 +65,7 @@ def judge_matches(
     before and after were found to make them of what the recorder returns. Raises NoTruth, with the reason, where a
     match cannot be judged alone, and what the recorder raises.
     """
-    known = known or {}
+    known = dict(known or {})
     matches = inner.applied.matches
     if any(not match.old for match in matches):
         raise NoTruth(f"{inner.spec.name} does not say which nodes it replaced")
@@ -74,18 +74,21 @@ def judge_matches(
     strange = [name for name in wanted if name not in there]
     if strange:
         raise NoTruth(f"{quoted(strange[0])} is not in the graph before the pass")
-    dynamic = [name for name in wanted if before.constant(name) is None]
-    recorded: Mapping[str, Array]
+    dynamic = {name for name in wanted if before.constant(name) is None}
     if recorder is None:
-        recorded = Session(before, outputs=dynamic).run(feed)
-    else:
-        made = {name for match in matches for name in match.outputs}
-        making = [name for name in dynamic if name in made and name not in known]
+        recorded = Session(before, outputs=sorted(dynamic)).run(feed)
+        return [_judge(match, inner.spec.parity, before, after, recorded, known) for match in matches]
+    found = []
+    for match in matches:  # one after the other: together they may be most of the model's tensors
+        making = [name for name in match.outputs if name in dynamic and name not in known]
         recorded = {
-            **recorder(before, feed, [name for name in dynamic if name not in made], making),
-            **{name: was for name, (was, _) in known.items()},
+            **recorder(before, feed, sorted(dynamic.intersection(match.inputs)), making),
+            **{name: known[name][0] for name in match.outputs if name in known},
         }
-    return [_judge(match, inner.spec.parity, before, after, recorded, known) for match in matches]
+        found.append(_judge(match, inner.spec.parity, before, after, recorded, known))
+        for name in match.outputs:
+            known.pop(name, None)
+    return found
 
 
 def _judge(
