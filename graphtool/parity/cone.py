@@ -58,7 +58,7 @@ class Cone:
 
     view: View
     nodes: int
-    differ: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
+    differ: dict[str, tuple[Array, Array]] = field(default_factory=dict)
 
 
 class Cones:

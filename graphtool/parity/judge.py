@@ -218,8 +218,8 @@ class Judge(Following):
             cone = cones.cone(graph, feed, renamed, final=made)
         except NoConeError as error:
             return None, _Doubt(costly=error.costly, fails=error.fails)
-        judged = _extent(cone.nodes)
-        verdict = Verdict(not cone.differ, "equal", standing.against(spec.parity).name, judged=judged)
+        judged, moved = _extent(cone.nodes), bool(cone.differ)
+        verdict = Verdict(not moved, "equal", standing.against(spec.parity).name, judged=judged)
         if cone.differ and spec.parity == "exact":
             first = next(name for name in cone.differ if name in made)
             return None, _Doubt(f"the first tensor that differs is {quoted(first)}, of match {quoted(made[first])}")
@@ -227,10 +227,10 @@ class Judge(Following):
             verdict = by_truth(lambda: self._truths(outcome, snapshots, graph, cone), verdict)
         if not verdict.ok:
             return None, _Doubt()
-        outputs = {} if cone.differ else carried(standing.before, graph)
+        outputs = {} if moved else carried(standing.before, graph)
         verdict = replace(verdict, figures=self.figures(standing.against(spec.parity), outputs))
         self.go_on(spec, outcome, graph, feed, outputs, ran=False)
-        cones.advance(cone.view, feed, renamed, loose=bool(cone.differ))
+        cones.advance(cone.view, feed, renamed, loose=moved)
         return verdict, _Doubt()
 
     # -- the end

@@ -57,15 +57,15 @@ def judge_matches(
     after: Graph,
     feed: Mapping[str, Array],
     recorder: Recorder | None = None,
-    known: Mapping[str, tuple[Array, Array]] | None = None,
+    known: dict[str, tuple[Array, Array]] | None = None,
 ) -> list[MatchTruth]:
     """Judge every match of one pass on boundary tensors recorded from the graph before it.
 
     ``recorder`` returns them without a run of the whole graph, ``known`` has tensors that matches make, as the nodes
-    before and after were found to make them of what the recorder returns. Raises NoTruth, with the reason, where a
-    match cannot be judged alone, and what the recorder raises.
+    before and after were found to make them of what the recorder returns; it is emptied on the way. Raises NoTruth,
+    with the reason, where a match cannot be judged alone, and what the recorder raises.
     """
-    known = dict(known or {})
+    known = {} if known is None else known
     matches = inner.applied.matches
     if any(not match.old for match in matches):
         raise NoTruth(f"{inner.spec.name} does not say which nodes it replaced")
