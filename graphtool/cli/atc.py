@@ -1,4 +1,4 @@
-"""``graphtool atc``: emit, explain."""
+"""``graphtool atc``: emit, explain, docs; aipp, diagnose and patch are in modules of their own."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from typing import Annotated
 
 import typer
 
+from graphtool.cli import atc_aipp, atc_logs
 from graphtool.cli.common import AtcOptions, Batches, Cann, Json, Model, Profile, Shapes, Soc, dump, progress
 
 app = typer.Typer(help="ATC command lines; graphtool never runs atc.", no_args_is_help=True, rich_markup_mode=None)
+
+
+app.add_typer(atc_aipp.app, name="aipp")
+app.add_typer(atc_logs.patch_app, name="patch")
+app.command("diagnose", short_help="Say what a log of atc means, and which nodes.")(atc_logs.diagnose)
 
 
 @app.callback()

@@ -269,6 +269,23 @@ KINDS: Mapping[str, Mapping[str, Schema]] = {
         "model": TEXT, "stages": many(table(pass_=TEXT, text=TEXT, unmet=nullable(TEXT), passes=many(LOOK))),
     },
     "atc-emit": {"commands": many(COMMAND), "batches": optional(many(BATCH))},
+    "atc-aipp-check": {
+        "file": TEXT, "ok": FLAG, "findings": many(FINDING),
+        "ops": many(table(line=COUNT, fields=by_name(many(ANY)), steps=WORDS)),
+    },
+    "atc-diagnose": {
+        "log": TEXT, "model": nullable(TEXT), "ended": TEXT, "notes": WORDS,
+        "patched": many(table(shape=many(COUNT), count=COUNT)),
+        "messages": many(table(
+            code=TEXT, line=COUNT, count=COUNT, text=TEXT, op=TEXT, op_type=TEXT, known=FLAG, title=TEXT, cause=TEXT,
+            fix=TEXT, passes=WORDS, source=TEXT,
+            nodes=many(table(node=TEXT, op=TEXT, certainty=TEXT, reason=TEXT, passes=WORDS)),
+        )),
+    },
+    "atc-patch": {
+        "file": TEXT, "done": TEXT, "diff": TEXT, "added": many(many(COUNT)), "there": many(many(COUNT)),
+        "kept": nullable(TEXT), "notes": WORDS, "source": TEXT,
+    },
     "profiles-list": {"profiles": many(table(
         name=TEXT, error=optional(TEXT), summary=optional(TEXT), soc=optional(TEXT), cann=optional(nullable(TEXT)),
         model=optional(nullable(TEXT)), operators=optional(nullable(TEXT)),
