@@ -161,7 +161,10 @@ def _rounds(
             return total
         if len(total.matches) > (allowed := allowed or most_matches(graph)):
             break
-        graph.refine_shapes()
+        if graph.index.holders():  # what an edit in a body makes known outside of it is seen by a fresh look only
+            graph.forget_shapes()
+        else:
+            graph.refine_shapes()
     raise PassError("it matches its own results without end; it was stopped")
 
 
