@@ -232,3 +232,24 @@ def test_overflow_in_words(cli: Cli) -> None:
 )
 def test_bad_words(net: Cli, words: list[str], says: str) -> None:
     assert says in net.refused("compare", *words)
+
+
+def test_a_boards_files_are_explained_by_the_plugins_semantics(net: Cli) -> None:
+    """What the chip makes of half_pixel differs from ONNX, and not from the model of the chip."""
+    graph = model(resize('mode = "linear"'))
+    chip = Session(half_model(with_semantics(graph)[0]).graph)
+    for folder in ("in", "out"):
+        (net.folder / folder).mkdir()
+    for k in range(2):
+        x = np.random.default_rng(k).normal(size=(1, 2, 5, 7)).astype(np.float32)
+        x.tofile(net.folder / f"in/s{k}.bin")
+        chip.run({"x": x})["y"].astype(np.float16).tofile(net.folder / f"out/s{k}_1.bin")
+    words = ["compare", "m.onnx", "out", "--inputs", "in", "--as-ascend"]
+    ended = net(*words)
+    assert ended.code == 1 and ended.err == "graphtool: the conversion is at fault\n"
+    assert ended.out.splitlines()[-1] == (
+        "held against that: neither is at fault: files agree with the model of the chip as closely as float16 allows"
+    )
+    data: Any = net(*words, "--json").json()
+    assert (data["at_fault"], data["as_ascend"]["at_fault"]) == ("conversion", "neither")
+    assert data["as_ascend"]["changes"][0]["node"] == "up"

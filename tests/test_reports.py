@@ -42,7 +42,7 @@ WORDS = {
     "diff": ["diff", "net.onnx", "near.onnx"],
     "compare": ["compare", "net.onnx", "near.onnx", "--max", "max_abs=0", "--layers"],
     "compare --as-ascend": ["compare", "net.onnx", "--as-ascend"],
-    "compare DIR": ["compare", "relu.onnx", "out", "--inputs", "in", "--pytorch", "out"],
+    "compare DIR": ["compare", "relu.onnx", "out", "--inputs", "in", "--pytorch", "out", "--as-ascend"],
     "bisect": ["bisect", "-p", "./lie.toml", "net.onnx"],
     "bisect --rank": ["bisect", "--rank", "-p", "resize_nearest", "net.onnx"],
     "reduce": ["reduce", "-p", "./lie.toml", "net.onnx"],

@@ -67,9 +67,9 @@ def compare(
     """
     from graphtool.errors import UsageError
 
-    if as_ascend:
-        idle = {"--layers": layers, "--map": map_, "--inputs": inputs, "--pytorch": pytorch, "--dtype": dtype}
-        _fits({"a second model": after, **idle}, "--as-ascend takes one model and a feed")
+    if as_ascend and not inputs:
+        idle = {"--layers": layers, "--map": map_, "--pytorch": pytorch, "--dtype": dtype}
+        _fits({"a second model": after, **idle}, "--as-ascend takes one model and a feed, or a folder and --inputs")
         _ascend(before, seed, feed, shape, (min_, max_), report, json)
     elif after is None:
         raise UsageError("compare a model with what: another model, a board's folder with --inputs DIR, or --as-ascend")
@@ -77,7 +77,7 @@ def compare(
         _fits({"--layers": layers, "--feed": feed, "--seed": seed}, "a model and a folder are compared on --inputs")
         if not inputs:
             raise UsageError("a model and a board's files are compared on the inputs of the board: give --inputs DIR")
-        _board(before, after, inputs, pytorch, dtype, shape, map_, (min_, max_), report, json)
+        _board(before, after, inputs, pytorch, dtype, shape, map_, (min_, max_), as_ascend, report, json)
     else:
         _fits({"--pytorch": pytorch, "--dtype": dtype}, "they are about a folder of files, given as the second word")
         _models(before, after, seed, feed, shape, map_, layers, (min_, max_), report, json)
@@ -134,30 +134,39 @@ def _models(
 def _board(
     model: Path, folder: Path, inputs: list[str], pytorch: Path | None, dtypes: list[str] | None,
     shape: list[str] | None, maps: list[str] | None, bounds: tuple[list[str] | None, list[str] | None],
-    report: list[str] | None, json: bool,
+    as_ascend: bool, report: list[str] | None, json: bool,
 ) -> None:  # fmt: skip
     from graphtool import job
+    from graphtool.atc.ascend_model import with_semantics
     from graphtool.atc.target import shapes_of
     from graphtool.comparator.board import compare_board
     from graphtool.comparator.board_types import read_dtypes, read_numbers
     from graphtool.errors import PromiseError
-    from graphtool.report.board import board_data, board_report, fault_text, print_board
+    from graphtool.report.board import board_data, board_report, fault_text, print_board, print_board_chip
     from graphtool.report.files import wanted, write
 
     places = wanted(report or (), json, [model])
     budgets = job.budgets_of(bounds[0] or (), bounds[1] or ())
     graph = _loaded(model)
     kinds = read_dtypes(dtypes or (), [value.name for value in graph.outputs])
+    other, changes = with_semantics(graph) if as_ascend else (graph, [])
     with progress() as watch:
-        found = compare_board(
-            graph, folder, inputs, pytorch=pytorch, dtypes=kinds, maps=read_numbers(maps or ()),
-            shapes=shapes_of(shape or ()), budgets=budgets, watch=watch,
+        found, chip = (
+            compare_board(
+                one, folder, inputs, pytorch=pytorch, dtypes=kinds, maps=read_numbers(maps or ()),
+                shapes=shapes_of(shape or ()), budgets=budgets, watch=watch,
+            )
+            if one is graph or changes else None
+            for one in (graph, other)
         )  # fmt: skip
+    assert found is not None
     shown = write(board_report(str(model), found), places)
     if json:
-        dump("compare-board", board_data(found))
+        dump("compare-board", board_data(found, (changes, chip) if as_ascend else None))
     elif not shown:
         print_board(found)
+        if as_ascend:
+            print_board_chip(changes, chip)
     if fault_text(found):
         raise PromiseError(fault_text(found))
 

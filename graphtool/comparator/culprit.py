@@ -6,12 +6,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
 import numpy as np
-from onnx import NodeProto
+from onnx import NodeProto, helper
 
 from graphtool.comparator.result import Divergence, Row
 from graphtool.errors import show
 from graphtool.graph import Graph
+from graphtool.graph import opset as ops
 from graphtool.graph.bodies import captures
+from graphtool.graph.opset import numpy_dtype
 from graphtool.graph.text import attribute_text, node_line
 from graphtool.parity.metrics import compare
 
@@ -41,36 +43,44 @@ def divergence(a: Graph, b: Graph, rows: Sequence[Row]) -> Divergence | None:
     if row is None:
         return None
     fine = [other for other in rows if other.verdict != "diverges"]
-    ours = _nodes(a, row.pair.before, {other.pair.before for other in fine})
-    theirs = _nodes(b, row.pair.after, {other.pair.after for other in fine})
+    ours = _lines(a, row.pair.before, {other.pair.before for other in fine})
+    theirs = _lines(b, row.pair.after, {other.pair.after for other in fine})
     x, y = a.index.producer(row.pair.before), b.index.producer(row.pair.after)
     details = tuple(_details(a, b, x, y)) if x is not None and y is not None else ()
-    return Divergence(row, _lines(ours), _lines(theirs), details)
+    return Divergence(row, ours, theirs, details)
 
 
-def _nodes(graph: Graph, name: str, known: AbstractSet[str]) -> list[NodeProto]:
-    """Return the nodes that make ``name`` out of tensors that are known to agree, in graph order."""
+def _lines(graph: Graph, name: str, known: AbstractSet[str]) -> tuple[str, ...]:
+    """Return the nodes that make ``name`` out of tensors that are known to agree, a line each, in graph order."""
     reached = reaching(graph, [name], known - {name})
-    return [node for node in graph.nodes if reached.intersection(node.output) and node.op_type != "Constant"]
+    nodes = [node for node in graph.nodes if reached.intersection(node.output) and node.op_type != "Constant"]
+    data = [node for node in nodes if name in node.output or not all(_is_whole(graph, made) for made in node.output)]
+    lines = [f"[{show(node.name)}] {node_line(node)}" if node.name else node_line(node) for node in data[-_MOST_NODES:]]
+    more, sizes = len(data) - len(lines), len(nodes) - len(data)
+    left_out = [f"({more} nodes before these)"] if more else []
+    left_out += [f"({sizes} nodes that compute sizes are left out)"] if sizes else []
+    return (*left_out, *lines)
 
 
-def _lines(nodes: Sequence[NodeProto]) -> tuple[str, ...]:
-    lines = [f"[{agreed(node)}] {node_line(node)}" if node.name else node_line(node) for node in nodes[-_MOST_NODES:]]
-    more = len(nodes) - len(lines)
-    return (*([f"({more} nodes before these)"] if more else []), *lines)
+def _is_whole(graph: Graph, name: str) -> bool:
+    """Whether a tensor holds whole numbers: between floats those are sizes, positions, conditions."""
+    value = graph.value(name) if name else None
+    return value is None or (value.dtype != 0 and numpy_dtype(value.dtype).kind in "iub")
 
 
-def agreed(node: NodeProto | None) -> str:
-    """Return what a report calls a node: its name, empty where there is none."""
-    return "" if node is None else show(node.name)
+def _attribute(graph: Graph, node: NodeProto, name: str) -> str:
+    own = ops.attribute_of(node, name)
+    if own is None:
+        value = ops.default(node.op_type, node.domain, graph.opset(node.domain), name)
+        own = None if value is None else helper.make_attribute(name, value)
+    return "not set" if own is None else attribute_text(own)
 
 
 def _details(a: Graph, b: Graph, x: NodeProto, y: NodeProto) -> Iterator[str]:
     if (x.op_type, x.domain) != (y.op_type, y.domain):
         return
-    ours, theirs = ({attribute.name: attribute_text(attribute) for attribute in node.attribute} for node in (x, y))
-    for name in sorted(ours.keys() | theirs.keys()):
-        was, now = ours.get(name, "not set"), theirs.get(name, "not set")
+    for name in sorted({attribute.name for attribute in (*x.attribute, *y.attribute)}):
+        was, now = (_attribute(graph, node, name) for graph, node in ((a, x), (b, y)))
         if was != now:
             yield f"attribute {show(name)}: {was} / {now}"
     for place, (p, q) in enumerate(zip(x.input, y.input, strict=False)):

@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from graphtool.comparator.culprit import agreed, divergence, reaching
+from graphtool.comparator.culprit import divergence, reaching
 from graphtool.comparator.feeding import both_feeds, draw_for
 from graphtool.comparator.pairing import pair_inputs, pair_outputs, read_maps
 from graphtool.comparator.parts import MOST_BYTES, chunks, part, run_part
@@ -225,7 +225,7 @@ def _rows(
         rows.append(
             Row(
                 found.pair,
-                (agreed(makers[0]), agreed(makers[1])),
+                (makers[0].name if makers[0] else "", makers[1].name if makers[1] else ""),
                 (makers[0].op_type if makers[0] else "", makers[1].op_type if makers[1] else ""),
                 found.figures,
                 verdict,  # type: ignore[arg-type]

@@ -97,7 +97,9 @@ def side_by_side(
     theirs = [(y, b.sketches[y]) for y in b.tensors if y not in taken and y in b.sketches]
     add([Pair(x, y, "values") for x, y in partners(ours, theirs).items()])
     sure = {x: f.pair.after for x, f in kept.items()}
-    add(follow(a.graph, b.graph, {pair.before: pair.after for pair in inputs} | sure))
+    tensors = set(a.tensors), set(b.tensors)
+    followed = follow(a.graph, b.graph, {pair.before: pair.after for pair in inputs} | sure)
+    add([pair for pair in followed if pair.before in tensors[0] and pair.after in tensors[1]])
     taken = {f.pair.after for f in kept.values()}
     kept |= {x: f for x, f in suggested.items() if x not in kept and f.pair.after not in taken}
     order = {x: place for place, x in enumerate(a.tensors)}

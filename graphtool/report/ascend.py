@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from graphtool.atc.ascend_model import AS_OF, Ascend
+from graphtool.atc.ascend_model import AS_OF, Ascend, Change
 from graphtool.comparator.half import LARGEST
 from graphtool.errors import quoted, show
 from graphtool.report.console import figure_text, line
@@ -24,13 +25,7 @@ def print_ascend(found: Ascend, feed: str) -> None:
     line(f"{LABEL}; feed {feed}", "bold")
     if not found.changes:
         line("semantics: no node is known to be computed otherwise than ONNX says; what differs is float16")
-    for change in found.changes:
-        rule = change.rule
-        line(
-            f"semantics: {show(change.node)}: {change.onnx} -> {change.ascend} ({rule.id}, {rule.source}, {rule.date})"
-        )
-    for text in dict.fromkeys(f"{change.rule.id}: {change.rule.says}" for change in found.changes):
-        line(f"  {text}", "dim")
+    print_changes(found.changes)
     if found.fault:
         line(f"with these semantics the graph does not run: {found.fault}", "red")
     for name in found.half:
@@ -40,6 +35,22 @@ def print_ascend(found: Ascend, feed: str) -> None:
         line(text, "red")
     for text in found.unmodelled:
         line(f"not in this model: {text}", "yellow")
+
+
+def print_changes(changes: Sequence[Change]) -> None:
+    """Print which nodes are computed otherwise, and the rules that say so."""
+    for change in changes:
+        known = f"{change.rule.id}, {change.rule.source}, {change.rule.date}"
+        line(f"semantics: {show(change.node)}: {change.onnx} -> {change.ascend} ({known})")
+    for text in dict.fromkeys(f"{change.rule.id}: {change.rule.says}" for change in changes):
+        line(f"  {text}", "dim")
+
+
+def changes_data(changes: Sequence[Change]) -> list[dict[str, str]]:
+    """Return the nodes that are computed otherwise."""
+    return [
+        {"node": change.node, "onnx": change.onnx, "ascend": change.ascend, **asdict(change.rule)} for change in changes
+    ]
 
 
 def _output_lines(found: Ascend, name: str) -> list[str]:
@@ -82,10 +93,7 @@ def ascend_data(found: Ascend, reasons: tuple[str, ...]) -> dict[str, Any]:
         "reasons": list(reasons),
         "label": LABEL,
         "as_of": AS_OF,
-        "changes": [
-            {"node": change.node, "onnx": change.onnx, "ascend": change.ascend, **asdict(change.rule)}
-            for change in found.changes
-        ],
+        "changes": changes_data(found.changes),
         "outputs": {
             name: {
                 "semantics": figures_data(found.semantics[name]) if name in found.semantics else None,

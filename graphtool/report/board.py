@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from graphtool.atc.ascend_model import Change
 from graphtool.comparator.board_result import Allowed, Board, Row
 from graphtool.errors import show
+from graphtool.report.ascend import LABEL, changes_data, print_changes
 from graphtool.report.console import figure_text, line
 from graphtool.report.data import document, figures_data
 from graphtool.report.finding import Finding, Item, Report
@@ -54,6 +56,18 @@ def print_board(found: Board) -> None:
     for text in summaries(found):
         line(text)
     line(verdict_text(found), "bold")
+
+
+def print_board_chip(changes: Sequence[Change], chip: Board | None) -> None:
+    """Print how the files compare with the model of the chip, whose plugins compute ``changes`` otherwise than ONNX."""
+    if chip is None:
+        line(f"{LABEL}: no node is known to be computed otherwise than ONNX says")
+        return
+    line(f"{LABEL}:", "bold")
+    print_changes(changes)
+    for text in summaries(chip):
+        line(text)
+    line(f"held against that: {_BLAME[chip.blame].replace('ONNX', 'the model of the chip')}", "bold")
 
 
 def _print_rows(rows: Sequence[Row]) -> None:
@@ -106,9 +120,18 @@ def _explained(allowed: Allowed | None, worst: Row) -> str:
     return f"; float16 explains max {allowed.largest * top:.2g}, mean {allowed.mean * top:.2g}"
 
 
-def board_data(found: Board) -> dict[str, Any]:
-    """Return the comparison of a model with a board's files."""
+def board_data(found: Board, chip: tuple[Sequence[Change], Board | None] | None = None) -> dict[str, Any]:
+    """Return the comparison of a model with a board's files; ``chip`` is that with the model of the chip."""
+    more: dict[str, Any] = {}
+    if chip is not None:
+        more["as_ascend"] = {
+            "label": LABEL,
+            "changes": changes_data(chip[0]),
+            "at_fault": (chip[1] or found).blame,
+            "rows": [_row_data(row) for row in (chip[1] or found).rows],
+        }
     return {
+        **more,
         "ok": found.blame == "neither" and found.complete,
         "verdict": verdict_text(found),
         "at_fault": found.blame,

@@ -29,8 +29,10 @@ def print_comparison(found: Comparison, layers: bool) -> None:
         line(f"{_pair(pair)}: {figure_text(figures)}{_explained(found, pair)}")
     for note in found.notes:
         line(f"note: {note}", "yellow")
-    if layers:
+    if layers and found.rows:
         print_rows(found.rows)
+    elif layers:
+        line("no tensor is computed by both models")
     if found.rows:
         agree = sum(row.verdict != "diverges" for row in found.rows)
         values = sum(row.pair.how == "values" for row in found.rows)

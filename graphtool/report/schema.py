@@ -156,6 +156,9 @@ FILE = _shared("board-file", noted("One output of one sample, against onnxruntim
     sample=TEXT, output=TEXT, file=TEXT, dtype=TEXT, fault=TEXT, beyond=FLAG, belongs_to=TEXT, notes=WORDS,
     figures=nullable(FIGURES),
 )))  # fmt: skip
+OTHERWISE = _shared("computed-otherwise", noted("Nodes that a plugin computes in another way than ONNX says.", many(
+    table(node=TEXT, onnx=TEXT, ascend=TEXT, id=TEXT, says=TEXT, source=TEXT, date=TEXT)
+)))  # fmt: skip
 EXPLAINS = noted("Shares of an output's largest value, and of its labels.", table(
     largest=NUMBER, mean=NUMBER, labels=NUMBER
 ))  # fmt: skip
@@ -228,10 +231,11 @@ KINDS: Mapping[str, Mapping[str, Schema]] = {
         "complete": FLAG, "folder": TEXT, "numbering": TEXT, "samples": COUNT, "rows": many(FILE),
         "pytorch": many(FILE), "float16_explains": by_name(EXPLAINS), "float32_explains": by_name(EXPLAINS),
         "reasons": WORDS, "notes": WORDS,
+        "as_ascend": optional(table(label=TEXT, changes=OTHERWISE, at_fault=TEXT, rows=many(FILE))),
     },
     "compare-ascend": {
         "ok": FLAG, "reasons": WORDS, "label": TEXT, "as_of": TEXT,
-        "changes": many(table(node=TEXT, onnx=TEXT, ascend=TEXT, id=TEXT, says=TEXT, source=TEXT, date=TEXT)),
+        "changes": OTHERWISE,
         "outputs": by_name(table(
             semantics=nullable(FIGURES), float16=FIGURES, both=nullable(FIGURES), shapes=many(many(COUNT)),
         )),
