@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from graphtool.analysis.amounts import Amount
+from graphtool.analysis.measure import madds_and_bytes
 from graphtool.diff import Diff, diff
 from graphtool.errors import GraphtoolError, PassError, PromiseError, show
 from graphtool.graph import Graph, Snapshot, check
@@ -24,6 +26,8 @@ from graphtool.parity.verdict import Verdict
 from graphtool.rewrite import Catalog, Match, Miss, Outcome, Stage, apply_stage
 from graphtool.rewrite.selection import Place
 
+Cost = tuple[Amount, Amount]  # multiply-adds, bytes
+
 
 class Changes:
     """What a stage changed, compared when somebody asks: on a large graph that costs more than most passes."""
@@ -31,6 +35,14 @@ class Changes:
     def __init__(self, before: Graph, after: Graph) -> None:
         self._graphs = before, after
         self._found: Diff | None = None
+        self._costs: tuple[Cost, Cost] | None = None
+
+    def costs(self) -> tuple[Cost, Cost]:
+        """Return multiply-adds and bytes read and written of all nodes, before and after."""
+        if self._costs is None:
+            before, after = map(madds_and_bytes, self._graphs)
+            self._costs = before, after
+        return self._costs
 
     @property
     def before(self) -> Graph:

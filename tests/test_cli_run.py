@@ -20,7 +20,7 @@ RESULT_KEYS = {
     "feeds", "closed", "batches",
 }  # fmt: skip
 STEP_KEYS = {
-    "pass", "text", "parity", "status", "reason", "matches", "misses", "nodes", "seconds", "diff", "verdict",
+    "pass", "text", "parity", "status", "reason", "matches", "misses", "nodes", "seconds", "cost", "diff", "verdict",
 }  # fmt: skip
 VERDICT_KEYS = {
     "ok", "rule", "against", "reason", "figures", "since_step_before", "tolerance", "truth", "notes",

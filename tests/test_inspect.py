@@ -51,6 +51,8 @@ def test_amounts_are_exact_and_symbols_stay() -> None:
     [
         ("g (float[2,4,9,9] x) => (float[2,6,7,7] y) <float[6,4,3,3] w> { y = Conv(x, w) }", 2 * 6 * 49 * 36),
         ("g (float[1,4,9] x) => (float[1,4,9] y) <float[4,1,1] w> { y = Conv<group = 4>(x, w) }", 4 * 9),
+        ("g (float[1,2,9] x) => (float[1,4,9] y) <float[4,2,1] w, float[4] b> { y = Conv(x, w, b) }", 4 * 9 * 3),
+        ("g (float[3,2] x, float[2,5] w, float[5] c) => (float[3,5] y) { y = Gemm(x, w, c) }", 3 * 5 * 3),
         (
             "g (float[1,4,5,5] x) => (float[1,6,11,11] y) <float[4,3,3,3] w> "
             "{ y = ConvTranspose<strides = [2,2], group = 2>(x, w) }",
@@ -219,6 +221,17 @@ def test_bounds_are_labelled_and_sourced(cli: Cli) -> None:
     assert "from published figures; no prediction" in out and "the model takes at least" in out
     assert "measured: TransData of 1x19x1024x2048 float16: bound 4.18 ms, measured 5.483 ms" in out
     assert "the model takes at least" not in cli.ok("inspect", "m.onnx", "--soc", "Ascend310"), "sizes are open"
+
+
+def test_a_run_says_what_each_pass_costs(cli: Cli) -> None:
+    cli.save(
+        "m.onnx",
+        "g (float[1,4,16,16] x) => (float[1,4,2,2] y) { [p] y = AveragePool<kernel_shape=[8,8], strides=[8,8]>(x) }",
+    )
+    words = ["run", "m.onnx", "-p", "avg_pool_to_matmul:area=16,remove_identity"]
+    assert "  cost of all nodes: multiply-adds 0 -> 2304 (new), bytes 4.16 kB -> 5.44 kB (+30.8 %)" in cli.ok(*words)
+    first, second = cli(*words, "-o", "n.onnx", "--json").json()["steps"]
+    assert first["cost"] == {"madds": [0, 2304], "bytes": [4160, 5440]} and second["cost"] is None
 
 
 def test_wrong_words(cli: Cli) -> None:

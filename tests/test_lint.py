@@ -175,7 +175,7 @@ def test_icnet_at_its_size_as_the_guide_exports_it() -> None:
     assert "BAT001" not in places and "SCT001" not in places
     texts = {one.rule.id: one.text for one in check(graph, RULES, Aim.of(load_profile("ascend310"))).findings}
     assert texts["FMT002"] == (
-        "1x19x1024x2048 float32: 19 channels padded to 32, 268 MB read and 159 MB written, bound 8.36 ms"
+        "1x19x1024x2048 float32: 19 channels padded to 32, 268.4 MB read and 159.4 MB written, bound 8.36 ms"
     )
     assert "refused by the plugin before 2021-04-26, AI CPU (W11001) until 2021-10-12, AI Core after" in texts["AVG003"]
 

@@ -110,3 +110,39 @@ def ceil_to(amount: Amount | None, step: int) -> Amount | None:
 def text(amount: Amount | None) -> str:
     """Return an amount exactly; ``?`` where it is unknown."""
     return "?" if amount is None else str(amount)
+
+
+_UNITS = (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3))
+_LONG = 80  # characters of a polynomial
+
+
+def short(amount: Amount | None) -> str:
+    """Return an amount in a few digits, such as ``114.4 G``; below 10,000 exactly."""
+    if not isinstance(amount, int):
+        return _cut(text(amount))
+    return _scaled(amount) if amount >= 10_000 else str(amount)
+
+
+def short_bytes(amount: Amount | None) -> str:
+    """Return bytes in a few digits, units of 1000: ``159.4 MB``."""
+    if not isinstance(amount, int):
+        return f"{_cut(text(amount))} B"
+    return f"{_scaled(amount)}B" if amount >= 1000 else f"{amount} B"
+
+
+def change(before: Amount, after: Amount) -> str:
+    """Return how much more there is after than before: ``+28.8 %``, ``=`` for none, ``?`` where sizes are open."""
+    if before == after:
+        return "="
+    if not isinstance(before, int) or not isinstance(after, int):
+        return "?"
+    return f"{100 * (after / before - 1):+.3g} %" if before else "new"
+
+
+def _scaled(amount: int) -> str:
+    unit, size = next((unit, size) for unit, size in _UNITS if amount >= size)
+    return f"{amount / size:.4g} {unit}"
+
+
+def _cut(words: str) -> str:
+    return words if len(words) <= _LONG else f"{words[: _LONG - 3]}..."

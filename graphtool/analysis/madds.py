@@ -1,8 +1,8 @@
 """Multiply-adds of a node, from the shapes of its values. The formulas follow from the ONNX operator specification.
 
-Counted are the operators that are sums of products: convolutions, matrix products and recurrent cells. A bias is an
-addition, no multiply-add. Everything else counts 0: element-wise operators, pools and the like move bytes, and their
-time is bounded by those.
+Counted are the operators that are sums of products: convolutions, matrix products and recurrent cells. A bias counts
+one for each element that it is added to, as onnx-tool counts it. Everything else counts 0: element-wise operators,
+pools and the like move bytes, and their time is bounded by those.
 """
 
 from __future__ import annotations
@@ -32,15 +32,18 @@ def _conv(node: NodeProto, inputs: Sequence[_Shape], outputs: Sequence[_Shape], 
     """Each output element is a sum over a window of the input channels of its group: the weight's [Cin/g, k...]."""
     weight = _at(inputs, 3 if node.op_type == "QLinearConv" else 1)
     out = _at(outputs, 0)
-    return None if weight is None or out is None else product((*out, *weight[1:]))
+    bias = _is_there(node, 8 if node.op_type == "QLinearConv" else 2) and node.op_type != "ConvInteger"
+    return None if weight is None or out is None else _with_bias(product((*out, *weight[1:])), out, bias)
 
 
 def _conv_transpose(
     node: NodeProto, inputs: Sequence[_Shape], outputs: Sequence[_Shape], version: int | None
 ) -> Amount | None:
     """Each input element goes into a window of the output channels of its group: the weight's [Cout/g, k...]."""
-    data, weight = _at(inputs, 0), _at(inputs, 1)
-    return None if data is None or weight is None else product((*data, *weight[1:]))
+    data, weight, out = _at(inputs, 0), _at(inputs, 1), _at(outputs, 0)
+    if data is None or weight is None or out is None:
+        return None
+    return _with_bias(product((*data, *weight[1:])), out, _is_there(node, 2))
 
 
 def _matmul(node: NodeProto, inputs: Sequence[_Shape], outputs: Sequence[_Shape], version: int | None) -> Amount | None:
@@ -52,7 +55,8 @@ def _gemm(node: NodeProto, inputs: Sequence[_Shape], outputs: Sequence[_Shape], 
     left, out = _at(inputs, 0), _at(outputs, 0)
     if left is None or out is None or len(left) != 2:
         return None
-    return product((*out, left[0 if ops.effective(node, "transA", version) else 1]))
+    products = product((*out, left[0 if ops.effective(node, "transA", version) else 1]))
+    return _with_bias(products, out, _is_there(node, 2))
 
 
 def _einsum(node: NodeProto, inputs: Sequence[_Shape], outputs: Sequence[_Shape], version: int | None) -> Amount | None:
@@ -96,6 +100,15 @@ def _attention(
     scores = product((*query[:3], key[2]))
     one, two = product((scores, query[3])), product((scores, value[3]))
     return None if one is None or two is None else one + two
+
+
+def _is_there(node: NodeProto, place: int) -> bool:
+    return place < len(node.input) and bool(node.input[place])
+
+
+def _with_bias(products: Amount | None, out: Sequence[Amount | None], there: bool) -> Amount | None:
+    added = product(out) if there else 0
+    return None if products is None or added is None else products + added
 
 
 def _at(shapes: Sequence[_Shape], place: int) -> _Shape:

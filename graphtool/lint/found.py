@@ -26,11 +26,3 @@ def at(rule: Rule, kind: str, where: str, **values: object) -> Finding:
 
 def _filled(rule: Rule, values: Mapping[str, object]) -> str:
     return _BRACE.sub(lambda found: show(values[found[1]], 300), rule.message.text)
-
-
-def bytes_text(count: int) -> str:
-    """Return bytes in a few digits: ``159 MB`` of 10^6 bytes each."""
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count} B"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from graphtool.analysis.amounts import short_bytes
 from graphtool.analysis.roofline import half_bytes
 from graphtool.errors import show
 from graphtool.lint.conditions import Found
-from graphtool.lint.found import at, bytes_text
+from graphtool.lint.found import at
 from graphtool.lint.ground import Ground
 from graphtool.lint.rule import Rule
 from graphtool.natives._batch_blockers import blockers
@@ -69,7 +70,7 @@ def unused(ground: Ground, rule: Rule) -> Iterator[Found]:
     more = f" and {len(rest) - 8} more" if len(rest) > 8 else ""
     yield at(
         rule, "model", "outputs", count=len(outputs), kept=used or f"not said, {show(outputs[0])} is the first",
-        rest=", ".join(map(show, rest[:8])) + more, bytes=bytes_text(sum(half or 0 for half in halves)),
+        rest=", ".join(map(show, rest[:8])) + more, bytes=short_bytes(sum(half or 0 for half in halves)),
     )  # fmt: skip
 
 
@@ -80,7 +81,7 @@ def memory_beyond(ground: Ground, rule: Rule) -> Iterator[Found]:
         assert device is not None
         if need > device.memory:
             yield at(
-                rule, "model", f"batch {batch}", batch=batch, need=bytes_text(need), memory=bytes_text(device.memory),
+                rule, "model", f"batch {batch}", batch=batch, need=short_bytes(need), memory=short_bytes(device.memory),
                 source=device.sources["memory"],
             )  # fmt: skip
 
@@ -89,6 +90,6 @@ def memory(ground: Ground, rule: Rule) -> Iterator[Found]:
     """The bytes of each batch beside the device's memory."""
     device = ground.aim.device
     if device is not None and ground.needs:
-        text = ", ".join(f"batch {batch} {bytes_text(need)}" for batch, need in ground.needs)
-        has = bytes_text(device.memory)
+        text = ", ".join(f"batch {batch} {short_bytes(need)}" for batch, need in ground.needs)
+        has = short_bytes(device.memory)
         yield at(rule, "model", "memory", needs=text, memory=has, source=device.sources["memory"])

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from graphtool.analysis.amounts import short_bytes
 from graphtool.analysis.layout import Conversion
 from graphtool.lint.conditions import Found
-from graphtool.lint.found import at, bytes_text
+from graphtool.lint.found import at
 from graphtool.lint.ground import Ground
 from graphtool.lint.rule import Rule
 from graphtool.rewrite.result import label
@@ -25,9 +26,9 @@ def _values(ground: Ground, found: Conversion) -> dict[str, object]:
         "channels": channels,
         "padded": -(-channels // group) * group,
         "waste": f"{found.waste * 100:.3g} %",
-        "bytes": bytes_text(found.bytes),
-        "read": bytes_text((found.padded if found.leaves else found.plain) * found.element),
-        "written": bytes_text((found.plain if found.leaves else found.padded) * found.element),
+        "bytes": short_bytes(found.bytes),
+        "read": short_bytes((found.padded if found.leaves else found.plain) * found.element),
+        "written": short_bytes((found.plain if found.leaves else found.padded) * found.element),
         "dtype": "float32" if found.element == 4 else "float16",
         "bound": bound,
         "reader": found.reader,

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from graphtool.analysis.amounts import change, short, short_bytes
 from graphtool.atc.command import Command
 from graphtool.cases import Result as CaseResult
 from graphtool.diff import Diff, summary
@@ -166,10 +167,21 @@ def _print_step(step: Step) -> None:
         line(f"  {summary(step.diff)}")
         for text in step.diff.lines(_MOST)[1:]:
             line(f"    {text}", "dim")
+        _print_cost(step)
     if step.verdict is not None:
         _print_verdict(step.verdict)
     if step.status == "broken":
         line(f"  {broken_text(step)}; it is undone", "bold red")
+
+
+def _print_cost(step: Step) -> None:
+    if step.changes is None:
+        return
+    (madds, moved), (madds_after, moved_after) = step.changes.costs()
+    if (madds, moved) != (madds_after, moved_after):
+        sums = f"multiply-adds {short(madds)} -> {short(madds_after)} ({change(madds, madds_after)})"
+        flow = f"bytes {short_bytes(moved)} -> {short_bytes(moved_after)} ({change(moved, moved_after)})"
+        line(f"  cost of all nodes: {sums}, {flow}")
 
 
 def _print_verdict(verdict: Verdict) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphtool.analysis.amounts import Amount, text
+from graphtool.analysis.amounts import Amount, short, short_bytes
 from graphtool.analysis.device import Device, device_of
 from graphtool.analysis.measure import Group, ModelCost, NodeCost, measure, op_of, weight
 from graphtool.analysis.roofline import Bound, Roofline, against_measured, roofline
@@ -155,9 +155,10 @@ def _notes(cost: ModelCost) -> Iterator[str]:
 def print_sums(cost: ModelCost) -> None:
     """Print what a model costs as a whole."""
     total = cost.total
-    line(f"parameters {_short(cost.parameters)}, {_bytes(cost.weight_bytes)}")
-    line(f"multiply-adds {_short(total.madds)}; read {_bytes(total.bytes_in)}, written {_bytes(total.bytes_out)}")
-    peaks = ", or ".join(f"{_bytes(amount)} at {show(at)}" for amount, at in cost.peak.candidates)
+    line(f"parameters {short(cost.parameters)}, {short_bytes(cost.weight_bytes)}")
+    moved = f"read {short_bytes(total.bytes_in)}, written {short_bytes(total.bytes_out)}"
+    line(f"multiply-adds {short(total.madds)}; {moved}")
+    peaks = ", or ".join(f"{short_bytes(amount)} at {show(at)}" for amount, at in cost.peak.candidates)
     line(f"peak of activations {peaks}" + (f"; {cost.peak.unknown} values are not known" if cost.peak.unknown else ""))
     for note in _notes(cost):
         line(f"note: {note}", "yellow")
@@ -192,7 +193,7 @@ def _headings(found: Costs) -> list[str]:
 
 
 def _cells(found: Costs, row: NodeCost | Group) -> list[str]:
-    amounts = [_short(row.madds), *map(_bytes, (row.bytes_in, row.bytes_out, row.weights))]
+    amounts = [short(row.madds), *map(short_bytes, (row.bytes_in, row.bytes_out, row.weights))]
     if isinstance(row, Group):
         return [show(row.key), str(row.nodes), *amounts]
     bound = found.bound(row)
@@ -224,32 +225,10 @@ def _print_roof(roof: Roofline, everything: bool) -> None:
         width = "float32" if item.element == 4 else "float16"
         line(
             f"    {show(item.value)} {shape} {width} {way} for {show(item.reader)}: "
-            f"{_bytes(item.bytes)}, padding {item.waste:.0%}, {seconds * 1e3:.3g} ms"
+            f"{short_bytes(item.bytes)}, padding {item.waste:.0%}, {seconds * 1e3:.3g} ms"
         )
     for words in against_measured(device):
         line(f"  measured: {words}")
-
-
-def _short(amount: Amount | None) -> str:
-    if not isinstance(amount, int):
-        return _cut(text(amount))
-    for unit, size in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if amount >= 10 * size or (amount >= size and unit != "k"):
-            return f"{amount / size:.4g} {unit}"
-    return str(amount)
-
-
-def _bytes(amount: Amount | None) -> str:
-    if not isinstance(amount, int):
-        return f"{_cut(text(amount))} B"
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if amount >= size:
-            return f"{amount / size:.4g} {unit}"
-    return f"{amount} B"
-
-
-def _cut(words: str) -> str:
-    return words if len(words) <= 80 else f"{words[:77]}..."
 
 
 # -- CSV

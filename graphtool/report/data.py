@@ -113,9 +113,18 @@ def step_data(step: Step) -> dict[str, Any]:
         "misses": [{"where": miss.where, "reason": miss.reason} for miss in step.misses],
         "nodes": list(step.nodes),
         "seconds": {"apply": round(step.apply_seconds, 4), "judge": round(step.judge_seconds, 4)},
+        "cost": _cost_data(step),
         "diff": step.diff.to_json() if step.diff is not None else None,
         "verdict": verdict_data(step.verdict) if step.verdict is not None else None,
     }
+
+
+def _cost_data(step: Step) -> dict[str, Any] | None:
+    if step.changes is None:
+        return None
+    (madds, moved), (madds_after, moved_after) = step.changes.costs()
+    pairs = {"madds": (madds, madds_after), "bytes": (moved, moved_after)}
+    return {key: [a if isinstance(a, int) else str(a) for a in pair] for key, pair in pairs.items()}
 
 
 def command_data(command: Command) -> dict[str, Any]:

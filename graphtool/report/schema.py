@@ -96,10 +96,12 @@ VERDICT = _shared("verdict", noted("What the judge says; by output name.", table
     feed=optional(noted("The feed on which all this is, the worst of several.", TEXT)),
     feeds=optional(many(table(feed=TEXT, ok=FLAG, rule=TEXT, reason=TEXT, figures=by_name(FIGURES)))),
 )))  # fmt: skip
+COST = many({"anyOf": [COUNT, TEXT]}, minItems=2, maxItems=2)
 STEP = _shared("step", table(
     pass_=TEXT, text=TEXT, parity=TEXT, status={"enum": ["applied", "unmatched", "broken", "unchecked"]}, reason=TEXT,
     matches=WORDS, misses=many(table(where=TEXT, reason=TEXT)), nodes=PAIR,
     seconds=optional(noted("Wall time; in no file of --report.", table(apply=NUMBER, judge=NUMBER))),
+    cost=nullable(noted("Of all nodes, before and after.", table(madds=COST, bytes=COST))),
     diff=nullable(_shared("difference", table(**DIFF))), verdict=nullable(VERDICT),
 ))  # fmt: skip
 COMMAND = _shared("command", table(batch=nullable(COUNT), argv=WORDS, text=TEXT, notes=WORDS))
