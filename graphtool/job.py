@@ -178,7 +178,7 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
     trials = trials_for(graph, request) if request.checked else None
     watch("running the original, twice")
     try:
-        state = pipeline.begin(graph, stages, catalog, trials, budgets, request.truth)
+        state = pipeline.begin(graph, stages, catalog, trials, budgets, request.truth, structure=True)
     except RunError as error:
         raise _cannot_run(error, graph, request) from None
     if moved:
@@ -247,6 +247,9 @@ def _keep(result: Result) -> None:
     """Write the outputs and pictures that were asked for: of the result, or of the step that ended the run."""
     judge, keep = result.run.judge, result.request.keep
     if judge is None or keep == Keep():
+        return
+    if judge.original is None:
+        result.hints.append("no outputs were kept, since nothing could be run")
         return
     refused = not result.run.ok and not result.request.keep_going
     runs = judge.refused if refused else list(judge.pairs())

@@ -30,7 +30,7 @@ def to_ort(array: Array) -> Any:
         return ort.OrtValue.ortvalue_from_numpy(array.astype(object) if array.dtype.kind in "US" else array)
     code = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
     if re.match(r"u?int[24]|float[46]", array.dtype.name):  # several numbers a byte
-        raise RunError(f"onnxruntime's Python takes no input of type {array.dtype.name}", "run")
+        raise RunError(f"onnxruntime's Python takes no input of type {array.dtype.name}", "op")
     bare = np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(bare, code)
 

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from graphtool.errors import FeedError
 from graphtool.graph import Graph
 from graphtool.parity.adapt import KINDS
+from graphtool.parity.alone import judge_alone
 from graphtool.parity.budget import Budget
 from graphtool.parity.eps import eps_of, is_extension
 from graphtool.parity.feed import Feed
 from graphtool.parity.judge import Closing, Judge
 from graphtool.parity.runerror import RunError
 from graphtool.parity.runnable import Meanings
+from graphtool.parity.session import Session
 from graphtool.parity.trials import Trial
 from graphtool.parity.verdict import Heard, Reference, Verdict
 from graphtool.rewrite.apply import Outcome
@@ -66,11 +68,12 @@ class Panel:
         self.refused: list[tuple[Feed, dict[str, tuple[Array, Array]]]] = []  # as pairs(), of the last step refused
         self._lead = 0  # the seat whose graphs and feed a reproducer needs
         first = trials[0]
+        Session.work.lacking.clear()
         self.seats = [Seat(first.feed, Judge(original, first.feed, meanings, budgets, truth, record), first.must)]
         for trial in trials[1:] if self.fault is None else ():
             for feed in [trial.feed] if trial.instead is None else [trial.feed, trial.instead]:
                 judge = Judge(original, feed, meanings, budgets, truth, record)
-                reason = self._unfit(judge)
+                reason = self._unfit(judge, feed.recipe.get("source") == "drawn")
                 if not reason:
                     self.seats.append(Seat(feed, judge, trial.must))
                     break
@@ -78,13 +81,15 @@ class Panel:
                     raise _on(feed, judge.fault) if judge.fault is not None else FeedError(f"{feed.text()}: {reason}")
                 self.notes.append(f"not judged on {feed.text()}: {reason}")
 
-    def _unfit(self, judge: Judge) -> str:
+        self.notes += [_stood_in(reason) for reason in Session.work.lacking]
+
+    def _unfit(self, judge: Judge, drawn: bool) -> str:
         if judge.fault is not None:
             return f"the original does not run on it: {judge.fault}"
         assert judge.original is not None and self.seats[0].judge.original is not None
         known = self.seats[0].judge.original.outputs
         for name, array in judge.original.outputs.items():
-            if not _finite(array) and _finite(known[name]):
+            if not drawn and not _finite(array) and _finite(known[name]):
                 return "the original makes infinities or NaN of it"
         return ""
 
@@ -139,8 +144,12 @@ class Panel:
         A feed that was drawn for another size is dropped where a pass fixes the sizes of inputs on purpose.
         """
         kept = [seat.judge.fork() for seat in self.seats]
+        fault = self.fault
+        if fault is not None and fault.reason == "op" and spec.parity != "repair" and self.original is None:
+            return judge_alone(spec, outcome, snapshots, after, self.meanings)
+        told = len(Session.work.lacking)
         verdicts = [seat.judge.judge(spec, outcome, snapshots, after) for seat in self.seats]
-        notes = []
+        notes = [_stood_in(reason) for reason in list(Session.work.lacking)[told:]]
         if spec.interface & KINDS and verdicts[0].ok:
             for place in reversed(range(1, len(verdicts))):
                 if verdicts[place].rule == "not run" and not self.seats[place].must:
@@ -158,6 +167,8 @@ class Panel:
 
     def close(self) -> Closing | None:
         """Close the pipeline on every feed, see :meth:`Judge.close`; of steps that broke it is the earliest."""
+        if self.original is None:  # nothing was run
+            return None
         found = [seat.judge.close() for seat in self.seats]
         back = [one.back if one is not None else 0 for one in found]
         if max(back) > 0:
@@ -177,6 +188,10 @@ class Panel:
             refusing = sum(not verdict.ok for verdict in verdicts)
             notes.append(f"refused on {refusing} of {len(verdicts)} feeds, worst on {self.seats[worst].name}")
         return replace(found, feed=self.seats[worst].name, feeds=heard, notes=(*found.notes, *notes))
+
+
+def _stood_in(reason: str) -> str:
+    return f"{reason}: ONNX's reference evaluator ran it"
 
 
 def _pairs(judge: Judge, outputs: Mapping[str, Array]) -> dict[str, tuple[Array, Array]]:

@@ -48,6 +48,14 @@ def run_error(error: Exception, reason: Literal["load", "run"]) -> RunError:
             domain = f"{named['domain']}." if named.get("domain") else ""
             message = f"onnxruntime has no operator {quoted(domain + found['op'])} {lack}{where}"
             return RunError(message, "op", found["op"], named.get("node") or None)
+    kind = re.search(r"MLDataType for: tensor\((\w+)\) is not currently registered", text)
+    if kind:
+        return RunError(f"onnxruntime has no element type {kind[1]}", "op")
+    place = re.search(r"Failed to construct locale with name:(\S+?):", text)
+    if place:
+        return RunError(
+            f"onnxruntime wants the locale {show(place[1])}, which is not installed", "op", "StringNormalizer"
+        )
     for pattern in _AT_NODE:
         found = pattern.search(text)
         if found:

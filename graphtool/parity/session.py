@@ -16,7 +16,7 @@ bits from a MatMul with the same matrix computed, so that ``exact`` constant fol
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableSequence, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,6 +35,7 @@ from graphtool.graph.weights import filled, is_external, payload_bytes
 from graphtool.parity.eps import is_extension
 from graphtool.parity.halves import rounded
 from graphtool.parity.ortvalues import from_ort, is_foreign, to_ort
+from graphtool.parity.reference import Reference
 from graphtool.parity.runerror import RunError, run_error
 
 __all__ = ["RunError", "Session", "weight_arrays"]
@@ -78,10 +79,14 @@ def _aligned(array: Array) -> Array:
 
 @dataclass(slots=True)
 class Work:
-    """How many runs there were, and how many nodes these ran: what growth and cost are counted in."""
+    """How many runs there were, and how many nodes these ran: what growth and cost are counted in.
+
+    ``lacking`` is what onnxruntime lacked where the reference evaluator stood in, each once.
+    """
 
     runs: int = 0
     nodes: int = 0
+    lacking: dict[str, None] = field(default_factory=dict)
 
 
 class Session:
@@ -90,7 +95,8 @@ class Session:
     ``outputs`` are the tensors to return, inner ones too; by default the graph's outputs. ``level`` is onnxruntime's
     graph optimization level. ``threads`` is the number of threads inside an operator (default: onnxruntime's choice).
     ``weights`` replaces initializers by name (those not named come from the graph): arrays to share between sessions,
-    or nudged ones. Raises RunError where onnxruntime cannot make a session, UsageError for an unknown output.
+    or nudged ones. Where onnxruntime lacks an operator or its element types, ONNX's reference evaluator stands in.
+    Raises RunError where neither can run the graph, UsageError for an unknown output.
     """
 
     work: ClassVar[Work] = Work()
@@ -104,6 +110,8 @@ class Session:
         weights: Mapping[str, Array] | None = None,
     ) -> None:
         self.outputs = list(dict.fromkeys(outputs if outputs is not None else (value.name for value in graph.outputs)))
+        self._reference: Reference | None = None
+        self._graph, self._weights = graph, weights
         graph = rounded(graph)
         given = weight_arrays(graph, weights)
         if level != "off":  # the optimizer drops what nobody reads before it looks for what it was given
@@ -111,7 +119,11 @@ class Session:
         options = kernels.options(level, threads)
         folder = "session.model_external_initializers_file_folder_path"
         options.add_session_config_entry(folder, str(_PLACEHOLDER.parent))
-        self._held = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in given.items()}
+        try:
+            self._held = {name: to_ort(array) for name, array in given.items()}
+        except RunError as error:
+            self._stand_in(error)
+            return
         if level == "off":
             for name, value in self._held.items():
                 options.add_initializer(name, value)
@@ -123,7 +135,8 @@ class Session:
             with guard.phase("onnxruntime loads the graph"):
                 self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise run_error(error, "load") from None
+            self._stand_in(run_error(error, "load"))
+            return
         # what may never end is named, since nobody can be asked while it runs
         loop = next((node for op in ("Loop", "Scan") for node in graph.index.by_type(op)), None)
         in_it = "" if loop is None else f", in it {loop.op_type} {quoted(loop.name or next(iter(loop.output), ''))}"
@@ -133,6 +146,19 @@ class Session:
         self._nodes = len(graph.proto.graph.node)
         self._takes = {value.name for value in self._session.get_inputs()}
         self._may_take = {value.name for value in self._session.get_overridable_initializers()}
+
+    def _stand_in(self, error: RunError) -> None:
+        """Let the reference evaluator run the graph; raises ``error`` where it cannot either."""
+        if error.reason != "op":
+            raise error from None
+        try:
+            self._reference = Reference(self._graph, self._weights)
+        except RunError:
+            raise error from None
+        Session.work.lacking[str(error)] = None
+        self._nodes = len(self._graph.proto.graph.node)
+        self._takes = {value.name for value in self._graph.inputs}
+        self._may_take = set(self._graph.initializers)
 
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Return the outputs by name for inputs by name.
@@ -151,14 +177,20 @@ class Session:
         Session.work.runs += 1
         Session.work.nodes += self._nodes
         try:
+            if self._reference is not None:
+                found = self._reference.run(self.outputs, arrays)
+                return {name: _as_array(value) for name, value in zip(self.outputs, found, strict=True)}
             with guard.phase(self._phase):
                 if self._foreign or any(is_extension(array.dtype) for array in arrays.values()):
                     feed = {name: to_ort(array) for name, array in arrays.items()}
                     found = [from_ort(value) for value in self._session.run_with_ort_values(self.outputs, feed)]
                 else:
                     found = self._session.run(self.outputs, dict(arrays))
-        except RunError:
-            raise
+        except RunError as error:
+            if self._reference is not None:
+                raise
+            self._stand_in(error)  # types that onnxruntime's Python does not take
+            return self.run(arrays)
         except Exception as error:
             raise run_error(error, "run") from None
         return {name: _as_array(value) for name, value in zip(self.outputs, found, strict=True)}
@@ -199,15 +231,15 @@ def _model(graph: Graph, outputs: Sequence[str], given: Mapping[str, Array]) -> 
 
 def _copy_fields(message: Message, own: Message, skipped: set[str]) -> None:
     """Copy a protobuf message but for some fields; CopyFrom would copy every weight."""
-    for field, value in message.ListFields():
-        if field.name in skipped:
+    for one, value in message.ListFields():
+        if one.name in skipped:
             continue
         if isinstance(value, MutableSequence):
-            getattr(own, field.name).extend(value)
+            getattr(own, one.name).extend(value)
         elif isinstance(value, Message):
-            getattr(own, field.name).CopyFrom(value)
+            getattr(own, one.name).CopyFrom(value)
         else:
-            setattr(own, field.name, value)
+            setattr(own, one.name, value)
 
 
 def _check_exists(graph: Graph, name: str) -> None:

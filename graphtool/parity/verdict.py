@@ -36,7 +36,8 @@ class Verdict:
     """What the judge says of one step.
 
     ``rule`` is what decided: ``equal``, ``cast`` (equal after the declared cast), ``noise`` or ``truth`` (the two
-    rules of ``close``), ``measured`` (lossy), ``runs`` (repair of a graph that did not run). ``figures`` compare each
+    rules of ``close``), ``measured`` (lossy), ``runs`` (repair of a graph that did not run), ``alone`` and
+    ``structure`` (a graph that cannot be run: each match was by itself, or some were not). ``figures`` compare each
     output with the same output of ``against``; ``step`` are those of a lossy pass against the step before it.
     ``tolerance`` is, by output, what the noise rule allowed. ``notes`` are lines a reader should see. Where several
     feeds were judged on, all this is of the worst one, ``feed``, and ``feeds`` has the verdict on each. ``judged`` is

@@ -92,6 +92,8 @@ _RULES = {
     "truth": "no further from the truth",
     "measured": "measured",
     "runs": "runs now",
+    "alone": "matches run alone",
+    "structure": "structure only",
 }
 
 
@@ -119,6 +121,9 @@ def print_result(result: Result) -> None:
             line(f"classes in output {show(name)}: {was} of {total} before, {now} after")
     if run.feed is not None and "seed" in run.feed.recipe and any(s.verdict and s.verdict.figures for s in run.steps):
         line("figures are those of feeds drawn at random: they measure change, not accuracy", "dim")
+    weak = [step.name for step in run.steps if step.verdict is not None and step.verdict.rule == "structure"]
+    if weak:
+        line(f"NOT CHECKED in numbers: {names(weak)}; only structure, shapes and onnx.checker were", "bold yellow")
     if result.reproduce:
         line(f"reproduce: {result.reproduce}")
     if result.path is not None:
@@ -131,6 +136,8 @@ def print_result(result: Result) -> None:
 
 
 def _feeds_text(panel: Panel) -> str:
+    if panel.original is None and panel.fault is not None:
+        return "not run"
     names = [seat.name for seat in panel.seats]
     return f"feed {names[0]}" if len(names) == 1 else f"{len(names)} feeds: {'; '.join(names)}"
 
