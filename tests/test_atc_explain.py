@@ -106,6 +106,19 @@ def test_options_from_a_variable_are_not_missing() -> None:
     assert len(said("atc --output=a")) == 3
 
 
+def test_commands_in_variables_and_arrays() -> None:
+    words = PLAIN.removeprefix("atc ")
+    assert one(f'"${{ATC_BIN}}" \\\n  {words}').findings == []
+    assert one(f"$ATC {words}").options["model"] == "a.onnx"
+    array = one("ATC_ARGS=(\n  --framework=5\n  # why\n  --model=a.onnx\n)\nx=(1 2)\n")
+    assert array.options == {"framework": "5", "model": "a.onnx"} and array.findings == []  # more may be added
+    for none in ('echo "$(${ATC_BIN} --version)"', "args=(\n --epochs=5\n)", "$ATC_HOME/bin/x --model=a"):
+        with pytest.raises(UsageError, match="no atc command found"):
+            explain(none)
+    assert one(PLAIN.replace("a_bs1", '"$(dirname "${OUT}")/x"')).options["output"] == '$(dirname "${OUT}")/x'
+    assert [len(part.given) for part in explain(f"{PLAIN} && {PLAIN}; {PLAIN} # {PLAIN}")] == [5, 5, 5]
+
+
 def test_faults_of_the_shell_are_told() -> None:
     assert said(PLAIN.replace(" --soc", "\n  --soc")) == [
         "shell: a line ends without a backslash: the shell ends the command there; end the line with ' \\'"
@@ -124,6 +137,11 @@ def test_faults_of_the_shell_are_told() -> None:
     assert said(PLAIN.replace('"', "”")) == [
         "shell: curly quotes, which the shell takes as letters; write straight quotes"
     ]
+    assert said(PLAIN.replace(" --soc", "\\\n--soc")) == [
+        "shell: no blank before a backslash: the shell joins the words of both lines; put a blank there"
+    ]
+    assert "a comment between the lines" in said(PLAIN.replace(" --soc", " \\\n # x\n --soc"))[0]
+    assert said(PLAIN.replace("Ascend310", "ascend310"))[0].endswith("(E10001); write Ascend310")
     assert said(PLAIN + " stray") == ["shell: 'stray' belongs to no option; remove it"]
     assert "given twice" in said(PLAIN + " --model=b.onnx")[0]
     first, second = explain(f"{PLAIN}atc {PLAIN[4:]}")

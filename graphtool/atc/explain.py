@@ -68,9 +68,9 @@ def explain_words(words: Sequence[str], cann: Cann | None = None) -> Explained:
 def _explained(read: Read, cann: Cann | None) -> Explained:
     one = Explained(read.line, read.text)
     for reason, fix in read.faults:
-        level = "warning" if "without a backslash" in reason else "error"  # readmes wrap lines
+        level = "warning" if reason.startswith(("a line ends", "a comment")) else "error"  # readmes wrap lines
         one.findings.append(Finding(_SHELL, level, "", reason, fix, "POSIX shell, 2018"))
-    whole = _take_apart(list(read.words), one)
+    whole = _take_apart(list(read.words), one) and not read.partial
     seen: set[str] = set()
     for given in one.given:
         if given.option is None:

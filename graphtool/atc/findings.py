@@ -174,9 +174,10 @@ def _number(option: Option, text: str, cann: Cann | None) -> Iterator[Finding]:
 
 
 def _soc(option: Option, text: str, cann: Cann | None) -> Iterator[Finding]:
-    if UNKNOWN in text or re.fullmatch(r"(Ascend|Hi|SD|BS|AS|OPTG|Kirin|KirinX|TsnsC|TsnsE|MC)\w+", text, re.ASCII):
+    if UNKNOWN in text or re.fullmatch(r"[A-Z][A-Za-z]*\d[\w-]*", text, re.ASCII):  # Ascend310, Hi3796CV300, SS928V100
         return
-    fix = f"write Ascend{text}" if re.fullmatch(r"\d{3}\w*", text, re.ASCII) else "such as Ascend310 (npu-smi info)"
+    number = re.fullmatch(r"(?:ascend)?(\d{3}\w*)", text, re.ASCII | re.IGNORECASE)
+    fix = f"write Ascend{number[1]}" if number else "such as Ascend310 (npu-smi info)"
     yield Finding(option.name, "error", "E10001", f"{quoted(text)} is not the name of a chip", fix, option.source)
 
 

@@ -13,12 +13,18 @@ from dataclasses import dataclass, field
 _LIMIT = 100_000  # characters of one word
 _AHEAD = 2_000  # characters looked at at once, so that a long line costs no more than its length
 
-# `atc` where a command can start, followed by an option, a variable or the end of the line
-_START = re.compile(
-    r"(?P<lead>^|[;&|(`\"']|\$\(|(?<![\w-])(?:if|while|until|!|do|then|else|time|sudo|nohup|exec|command|eval|\w+=\S*)\s|(?<=[$#>])\s"
-    r"|^\s*(?:\d+[.)]|[-*>])\s)\s*"
-    r"(?P<path>[\w./${}~-]*/)?atc(?:\.bin)?(?=\s+(?:-|\\?$|[$\"'{<])|\s*\\$|\s*$)"
+# where a command can start: a line, after an operator, a quote, a keyword, an assignment, a prompt, a bullet
+_LEAD = (
+    r"(?P<lead>^|[;&|(`\"']|\$\(|(?<![\w-])(?:if|while|until|!|do|then|else|time|sudo|nohup|exec|command|eval|\w+=\S*)\s"
+    r"|(?<=[$#>])\s|^\s*(?:\d+[.)]|[-*>])\s)\s*"
 )
+_THEN = r"(?=\s+(?:-|\\?$|[$\"'{<])|\s*\\$|\s*$)"
+_START = re.compile(rf"{_LEAD}(?:[\w./${{}}~-]*/)?atc(?:\.bin)?{_THEN}")
+# the command in a variable, `"${ATC_BIN}" \`, and its options in an array, `ATC_ARGS=(`
+_VARIABLE = re.compile(
+    r"^(?P<lead>\s*)(?P<q>\"?)\$\{?\w*ATC\w*\}?(?P=q)(?=\s+(?:--[a-z]+[_=]|--model|\\?$|\"\$)|\s*\\$)", re.IGNORECASE
+)
+_ARRAY = re.compile(r"^(?P<lead>\s*(?:declare\s+-a\s+|local\s+-a\s+)?)\w+=\((?=\s*(?:--|$))")
 _FOLLOWS = re.compile(r"--?[A-Za-z][\w-]*(?:[=\s]|$)")
 # One piece although there are blanks or separators in it: variables, and the placeholders of readmes
 _PIECE = re.compile(r"\$\{[^}]*\}|\$\([^)]*\)|\{[A-Za-z_][\w ]*\}|<[A-Za-z_][\w .-]*>")
@@ -36,50 +42,50 @@ class Word:
 
 @dataclass(slots=True)
 class Read:
-    """One atc command as it was found: where, its words after ``atc``, and what the shell would make a fault of."""
+    """One atc command as it was found: where, its words after ``atc``, and what the shell would make a fault of.
+
+    It is ``partial`` where other options may be added to it: those of an array.
+    """
 
     line: int
     words: list[Word]
     text: str
     faults: list[tuple[str, str]] = field(default_factory=list)  # reason, fix
+    partial: bool = False
 
 
 def commands(text: str) -> list[Read]:
     """Return every atc command of a text, in order; comments are not commands."""
     lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").replace("\u00a0", " ").split("\n")
     found: list[Read] = []
-    at = 0
-    while at < len(lines):
-        start = _start(lines[at])
+    row = column = 0
+    while row < len(lines):
+        start = _start(lines[row], column)
         if start is None:
-            at += 1
+            row, column = row + 1, 0
             continue
-        read, used = _command(lines, at, *start)
-        if read is not None:
-            found.append(read)
-        at += max(used, 1)
+        scanner = _Scanner(lines, row, *start)
+        scanner.run()
+        if scanner.words and (not scanner.array or scanner.is_atc()):
+            found.append(Read(row + 1, scanner.words, scanner.source(), scanner.faults, scanner.array))
+        moved = scanner.row > row and not scanner.array
+        row, column = (scanner.row, max(scanner.column, 1)) if moved or scanner.row == row else (row + 1, 0)
     return [part for read in found for part in _glued(read)]
 
 
-def _start(line: str) -> tuple[int, str] | None:
-    """Return where the words after ``atc`` begin in a line, and the quote that the command stands in; None without."""
+def _start(line: str, column: int = 0) -> tuple[int, str] | None:
+    """Return where the words after ``atc`` begin, and what the command stands in: a quote, ``(`` or nothing."""
     if line.lstrip().startswith("#"):
         return None
-    match = _START.search(line)
-    if match is None:
+    match = _START.search(line, column)
+    if match is not None:
+        lead = match["lead"].strip()
+        return match.end(), lead if lead in ("'", '"', "`") else ""
+    if column:
         return None
-    lead = match["lead"].strip()
-    return match.end(), lead if lead in ("'", '"', "`") else ""
-
-
-def _command(lines: list[str], at: int, column: int, quote: str) -> tuple[Read | None, int]:
-    """Read the command that starts after ``column`` of line ``at``; return it and how many lines it took."""
-    scanner = _Scanner(lines, at, column, quote)
-    scanner.run()
-    if not scanner.words and not quote:
-        return None, 1
-    read = Read(at + 1, scanner.words, scanner.source(), scanner.faults)
-    return (read if read.words else None), scanner.row - at + 1
+    if match := _VARIABLE.match(line):
+        return match.end(), ""
+    return (match.end(), "(") if (match := _ARRAY.match(line)) else None
 
 
 class _Scanner:
@@ -90,11 +96,16 @@ class _Scanner:
         self.first = row
         self.row = row
         self.column = column
-        self.outer = quote
+        self.array = quote == "("  # the options of a shell array, one a line
+        self.outer = "" if self.array else quote
         self.words: list[Word] = []
         self.faults: list[tuple[str, str]] = []
         self.end = column
-        self._skip_next = False
+
+    def is_atc(self) -> bool:
+        """Whether the words of an array are options of atc."""
+        names = {word.text.lstrip("-").partition("=")[0].replace("-", "_") for word in self.words}
+        return len(names & {"model", "framework", "output", "soc_version", "input_shape"}) > 1
 
     def source(self) -> str:
         """Return the text that was read, on one line."""
@@ -109,7 +120,7 @@ class _Scanner:
             while self.column < len(line) and line[self.column] in " \t\u3000":
                 self.column += 1
             rest = line[self.column : self.column + _AHEAD]
-            if not rest or rest.strip() == "\\":
+            if not rest or re.fullmatch(r"\\+\s*(#.*)?", rest):
                 if not self._next_line(backslash=bool(rest.strip())):
                     break
                 continue
@@ -134,21 +145,28 @@ class _Scanner:
 
     def _next_line(self, backslash: bool) -> bool:
         """Go on with the next line where the command does: after a backslash, or where an option starts it."""
-        if self.row + 1 >= len(self.lines):
-            self.column = len(self.lines[self.row])
+        row = self.row + 1
+        line = self.lines[self.row]
+        while row < len(self.lines) and self.lines[row].lstrip().startswith("#") and (backslash or self.array):
+            row += 1
+        after = self.lines[row] if row < len(self.lines) else ""
+        option = bool(_FOLLOWS.match(after.strip().lstrip("\"'")))
+        other = _start(after) is not None or _FENCE.match(after) is not None
+        if self.array and row < len(self.lines) and not other:
+            self.row, self.column = row, 0
+            return True
+        if not after.strip() or other or not (option or (backslash and row == self.row + 1)):
+            self.column = len(line)
             return False
-        after = self.lines[self.row + 1]
-        plain = _FENCE.match(after) or not after.strip()
-        goes_on = bool(_FOLLOWS.match(after.strip().lstrip("\"'"))) and _start(after) is None
-        if plain or not (goes_on or (backslash and _start(after) is None and not after.lstrip().startswith("#"))):
-            self.column = len(self.lines[self.row])
-            return False
-        if not backslash:
+        if row > self.row + 1:
+            self._once("a comment between the lines: the shell ends the command there", "move the comment out")
+        elif not backslash:
             self._once("a line ends without a backslash: the shell ends the command there", "end the line with ' \\'")
-        elif self.lines[self.row].rstrip() != self.lines[self.row]:
+        elif line.rstrip() != line:
             self._once("blanks after a backslash: the shell ends the command there", "remove the blanks")
-        self.row += 1
-        self.column = 0
+        elif not line[:-1].endswith((" ", "\t")) and not after.startswith((" ", "\t")):
+            self._once("no blank before a backslash: the shell joins the words of both lines", "put a blank there")
+        self.row, self.column = row, 0
         return True
 
     def _once(self, reason: str, fix: str) -> None:
@@ -207,9 +225,7 @@ class _Scanner:
         start = (self.row, self.column)
         size = len(out)
         while True:
-            place = line.find(closing, self.column)
-            while closing == '"' and place > 0 and line[place - 1] == "\\":
-                place = line.find(closing, place + 1)
+            place = _closing(line, self.column, closing)
             if place >= 0:
                 piece = line[self.column : place]
                 out.append(re.sub(r"\\(\W)", r"\1", piece) if closing == '"' else piece)
@@ -234,6 +250,22 @@ class _Scanner:
         out.append(piece[0] if piece else "")
         self.column += len(out[-1])
         return line
+
+
+def _closing(line: str, start: int, closing: str) -> int:
+    """Return where a quote closes; in double quotes neither ``\\"`` nor a quote in ``$(...)`` does. -1 for nowhere."""
+    if closing != '"':
+        return line.find(closing, start)
+    depth = 0
+    for place in range(start, len(line)):
+        letter = line[place]
+        if letter == "(" and (depth or line[place - 1] == "$"):
+            depth += 1
+        elif letter == ")" and depth:
+            depth -= 1
+        elif letter == '"' and line[place - 1] != "\\" and (not depth or ")" not in line[place:]):
+            return place
+    return -1
 
 
 def _glued(read: Read) -> Iterator[Read]:

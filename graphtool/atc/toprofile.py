@@ -33,13 +33,13 @@ def to_profile(commands: Sequence[Explained]) -> str:
         (alike if _rest(one.options) == _rest(first) and _form(one.options) == _form(first) else other).append(one)
     remarks = [f"not in here, line {one.line}: {one.text}" for one in other]
     lines = [f"summary = {_text('from the atc commands of a script')}"]
-    body, base = _options(first, remarks)
+    batches = list(dict.fromkeys(size for one in alike if (size := _batch(one.options)) is not None))
+    body, base = _options(first, remarks, len(batches) == 1)
     if base:
         lines.append(f"extends = {_text(base)}")
     model = PurePath(first.get("model", "")).stem
     if model and known(model) and model.isprintable():
         lines.append(f"model = {_text(model)}")
-    batches = list(dict.fromkeys(size for one in alike if (size := _batch(one.options)) is not None))
     if batches and BATCH in _form(first):
         lines.append(f"batches = [{', '.join(map(str, batches))}]")
     elif BATCH in _form(first):
@@ -79,12 +79,12 @@ def _batch(options: dict[str, str]) -> int | None:
     return int(lead) if lead is not None and re.fullmatch(r"\d{1,9}", lead, re.ASCII) and int(lead) else None
 
 
-def _options(options: dict[str, str], remarks: list[str]) -> tuple[list[str], str | None]:
+def _options(options: dict[str, str], remarks: list[str], single: bool) -> tuple[list[str], str | None]:
     """Return the lines of ``[options]`` and the profile to extend; what cannot be kept goes to ``remarks``."""
     soc = options.get("soc_version", "")
     base = next((name for name in list_profiles() if _is_device(name, soc)), None)
     kept = {"framework": "5"} if base is None else {}
-    wanted = {**options, "input_shape": _form(options), "output": _output(options, remarks)}
+    wanted = {**options, "input_shape": _form(options), "output": _output(options, remarks, single)}
     for name in atc.OPTIONS:
         text = wanted.get(name, "")
         if not text or name in ("framework", "model") or (name == "soc_version" and base is not None):
@@ -112,7 +112,7 @@ def _is_device(name: str, soc: str) -> bool:
     return profile.soc == soc and profile.model is None and "input_shape" not in profile.options
 
 
-def _output(options: dict[str, str], remarks: list[str]) -> str:
+def _output(options: dict[str, str], remarks: list[str], single: bool) -> str:
     """Return the output with ``{batch}`` for the batch; empty where graphtool's own name is as good."""
     text = options.get("output", "")
     lead = _lead(options.get("input_shape", "")) or ""
@@ -122,6 +122,8 @@ def _output(options: dict[str, str], remarks: list[str]) -> str:
     found = re.sub(pattern, BATCH, text)
     if BATCH in found and known(found.replace(BATCH, "1")):
         return found
+    if single and known(text):
+        return text
     if not known(text):
         remarks.append(f"left out: output = {text}, which is not known before the script runs")
     else:
