@@ -124,7 +124,10 @@ class _Scanner:
                 if not self._next_line(backslash=bool(rest.strip())):
                     break
                 continue
-            if rest[0] == "#" or (rest[0] in ";&|)" or (rest[0] == "`")) or self._closes(rest):
+            if rest[0] == "#":
+                self.end, self.column = self.column, len(line)  # a comment to the end of the line
+                return
+            if (rest[0] in ";&|)" or (rest[0] == "`")) or self._closes(rest):
                 if rest.startswith("&>") or rest.startswith(">&"):
                     self._redirect(rest)
                     continue
