@@ -273,6 +273,15 @@ def test_names_are_held_against_a_model(cli: Cli) -> None:
     assert cli("atc", "explain", "b.sh", "--model", model).code == 0
 
 
+def test_files_that_are_here_are_read(cli: Cli) -> None:
+    cli.write("a.cfg", "aipp_op { aipp_mode: static }")
+    cli.write("a.sh", f"{PLAIN} --insert_op_conf=a.cfg")
+    ended = cli("atc", "explain", "a.sh")
+    assert ended.code == 1 and "insert_op_conf: 'a.cfg': input_format: line 1: missing" in ended.out
+    cli.write("a.cfg", "aipp_op { aipp_mode: static input_format: RGB888_U8 }")
+    assert cli("atc", "explain", "a.sh").code == 0
+
+
 def test_to_profile(cli: Cli) -> None:
     lines = [PLAIN.replace("bs1", f"bs{n}").replace(":1,", f":{n},") for n in (1, 4)]
     cli.write("a.sh", "\n".join([*lines, PLAIN + " --log=debug"]))

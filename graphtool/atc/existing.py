@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from graphtool.atc import configs
 from graphtool.atc.against import against
 from graphtool.atc.cann import Cann
 from graphtool.atc.explain import Explained, explain
+from graphtool.atc.finding import Finding
 from graphtool.atc.toprofile import to_profile
 from graphtool.errors import GraphtoolError, ProfileError, UsageError, quoted
 from graphtool.graph import Graph
@@ -40,11 +43,22 @@ def run_explain(text: str, name: str, cann: str | None, model: Path | None) -> l
         found = explain(text, version)
     except UsageError as why:
         raise UsageError(f"{quoted(name)}: {why}") from None
-    if model is not None:
-        graph = Graph.load(model)
-        for one in found:
+    graph = Graph.load(model) if model is not None else None
+    for one in found:
+        if graph is not None:
             one.findings += against(one, graph, version)
+        one.findings += _files(one, graph)
     return found
+
+
+def _files(one: Explained, graph: Graph | None) -> Iterator[Finding]:
+    """Yield what is wrong in the configurations that a command names, where they are here to be read."""
+    for option in configs.FILES:
+        path = Path(one.options.get(option, ""))
+        if path.name and path.is_file() and path.stat().st_size < _LIMIT:
+            text = path.read_bytes().decode("utf-8", "replace")
+            for fault in configs.check(option, text, graph, "dynamic_image_size" in one.options):
+                yield replace(fault, option=option, reason=f"{quoted(path)}: {fault.option}: {fault.reason}")
 
 
 def write_profile(path: Path, found: Sequence[Explained]) -> None:

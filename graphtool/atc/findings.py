@@ -137,6 +137,9 @@ def _outputs(options: Mapping[str, str]) -> Iterator[Finding]:
             if node.count(":") == 1 and node not in listed:
                 reason = f"{quoted(node)} is not in out_nodes"
                 yield Finding("output_type", "error", "E10001", reason, "name it there too", f"{_GE}, omg.cc")
+    if options.get("precision_mode_v2") == "origin" and "keep_dtype" in options:
+        reason = "has no effect with precision_mode_v2=origin"
+        yield Finding("keep_dtype", "warning", "", reason, "leave one of the two out", "DOC 6.2.RC2 atctool_000093")
     halves = options.get("input_fp16_nodes")
     shape = options.get("input_shape", "")
     if halves and "insert_op_conf" in options and UNKNOWN not in halves + shape and shape.count(":") == 1:

@@ -33,7 +33,7 @@ def emit(
     shape: Shapes = None,
     atc: AtcOptions = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write a shell script that can be run.")
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write a script, a Makefile (.mk) or .json.")
     ] = None,
     no_check: Annotated[bool, typer.Option("--no-check", help="Do not run the model at each batch.")] = False,
     json: Json = False,
@@ -59,14 +59,15 @@ def emit(
     with progress() as watch:
         watch("running the batches")
         gate = Gated(unchecked(commands, graph), []) if no_check else gated(commands, graph, Catalog().semantics())
-    if output is not None:
+    written = output is not None and bool(gate.commands)
+    if output is not None and written:
         write_script(output, gate.commands, found, model)
     if json:
         listed = [command_data(command) for command in gate.commands]
         dump("atc-emit", {"commands": listed, "batches": [batch_data(result) for result in gate.batches]})
     else:
         print_commands(gate.commands, batches=gate.batches)
-        if output is not None:
+        if written:
             line(f"wrote {output}")
     if gate.fault:
         sys.stdout.flush()

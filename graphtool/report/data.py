@@ -129,7 +129,13 @@ def _cost_data(step: Step) -> dict[str, Any] | None:
 
 def command_data(command: Command) -> dict[str, Any]:
     """Return one ATC command: the argument vector, and as one line for a shell."""
-    return {"batch": command.batch, "argv": list(command.words), "text": command.text(), "notes": list(command.notes)}
+    return {
+        "batch": command.batch,
+        "argv": list(command.words),
+        "text": command.text(),
+        "notes": list(command.notes),
+        "files": dict(command.files),
+    }
 
 
 def batch_data(found: BatchResult) -> dict[str, Any]:

@@ -104,7 +104,10 @@ STEP = _shared("step", table(
     cost=nullable(noted("Of all nodes, before and after.", table(madds=COST, bytes=COST))),
     diff=nullable(_shared("difference", table(**DIFF))), verdict=nullable(VERDICT),
 ))  # fmt: skip
-COMMAND = _shared("command", table(batch=nullable(COUNT), argv=WORDS, text=TEXT, notes=WORDS))
+COMMAND = _shared("command", table(
+    batch=nullable(COUNT), argv=WORDS, text=TEXT, notes=WORDS,
+    files=optional(noted("Files that the options name: path and text.", by_name(TEXT))),
+))  # fmt: skip
 BATCH = _shared("batch", noted("Items through a batch against runs of one; a row an item, = where they agree.", table(
     batch=COUNT, ok=FLAG, how=TEXT, text=TEXT, reason=TEXT, node=TEXT, constant=TEXT, fix=TEXT,
     cross_match=by_name(WORDS), notes=WORDS,
