@@ -248,6 +248,13 @@ def test_onnx_test_data_sets_are_checked(chain: Cli) -> None:
     assert "times what is allowed" in fails(chain, "case")
 
 
+def test_what_a_record_cannot_hold_is_refused(cli: Cli) -> None:
+    cli.save("m.onnx", "g (float[4] x) => (seq(float[M]) y) <int64 n = {2}> { y = SplitToSequence<axis=0>(x, n) }")
+    assert "output 'y' holds a sequence or map; a golden record holds real" in cli.refused(
+        "golden", "record", "m", "m.onnx"
+    )
+
+
 # -- versions and threads
 
 

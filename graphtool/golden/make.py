@@ -18,7 +18,7 @@ from graphtool.errors import GoldenError, quoted, show
 from graphtool.golden.feed import drawn, feed_record
 from graphtool.golden.files import OUTPUTS, RUN, sha256
 from graphtool.golden.graph import graph_lines
-from graphtool.golden.outputs import measure
+from graphtool.golden.outputs import measure, refuse_others
 from graphtool.golden.records import Record, Source, to_toml
 from graphtool.golden.steps import Replay
 from graphtool.graph import Graph
@@ -66,6 +66,8 @@ def make(
     own = runnable(graph, known(meanings))
     session = Session(own)
     ran = session.run(feed.arrays)
+    for name, array in ran.items():
+        refuse_others(name, array)
     again = outputs if outputs is not None else session.run(feed.arrays)
     for name, array in ran.items():
         if name not in again or not equal(array, again[name]):

@@ -55,10 +55,15 @@ class OutputFigures:
         return f"output {quoted(self.name)}: {found}{labels}"
 
 
-def measure(name: str, array: Array, tolerance: float, loose: Loose | None) -> OutputRecord:
-    """Return the record of an output; ``loose`` is given where it is no float. Raises GoldenError where no number."""
+def refuse_others(name: str, array: Array) -> None:
+    """Raise GoldenError for an output that is no tensor of real numbers."""
     if array.dtype.hasobject or array.dtype.kind in "USc":
         raise GoldenError(f"output {quoted(name)} holds {_kind(array)}; a golden record holds real numbers")
+
+
+def measure(name: str, array: Array, tolerance: float, loose: Loose | None) -> OutputRecord:
+    """Return the record of an output; ``loose`` is given where it is no float. Raises GoldenError where no number."""
+    refuse_others(name, array)
     flat = _plain(array)
     nonfinite, minimum, maximum, mean = _summary(flat)
     places = sample_places(name, array.size)
