@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from graphtool import api, job
+from graphtool import job
+from graphtool.atc.ascend_model import chip_model, with_semantics
 from graphtool.atc.profile import Profile
 from graphtool.atc.target import Target, shapes_of
 from graphtool.atc.words import parse_batches, parse_option
@@ -16,7 +17,7 @@ from graphtool.lint.engine import Checked, check
 from graphtool.lint.rulefile import selected, shipped_rules
 from graphtool.lint.target import Aim
 from graphtool.parity.metrics import Figures, compare
-from graphtool.parity.session import Session
+from graphtool.parity.session import Array, Session
 from graphtool.rewrite import Catalog, parse_pipeline
 
 Watch = Callable[[str], None]
@@ -48,8 +49,8 @@ class CheckResult:
     """What a check came to: ``before``, and after ``--fix`` the run of passes and ``after``.
 
     ``left`` are passes that would help and were not run, each with the reason. ``float32`` compares the outputs of the
-    fixed model with those of the original, ``float16`` those of the fixed model with every float rounded to float16
-    on the way; by output.
+    fixed model with those of the original; ``float16`` does so with the fixed model as the model of the chip computes
+    it (``atc/ascend_model.py``); by output.
     """
 
     request: CheckRequest
@@ -94,6 +95,7 @@ def check_model(request: CheckRequest, watch: Watch = lambda _: None) -> CheckRe
         _fix(result, watch)
         if result.run is not None:
             result.after = check(result.run.run.graph, rules, aim, watch)
+        result.left = {word: why for word, why in result.left.items() if word in result.latest.fixes}
     return result
 
 
@@ -147,10 +149,9 @@ def _compare(result: CheckResult, watch: Watch) -> None:
             result.float32[name] = compare(before, after)
     if not result.before.aim.float16 or not result.float32:
         return
-    watch("running the result in float16")
+    watch("running the result as the chip is modelled")
     try:
-        half = api.run(run.graph, "float16_model:overflow=clamp", checked=False).graph
-        rounded = Session(half, sorted(result.float32)).run(run.feed.arrays)
+        rounded = _on_chip(run.graph, result.float32, run.feed.arrays)
     except GraphtoolError as error:
         result.float16_fault = str(error)
         return
@@ -158,3 +159,8 @@ def _compare(result: CheckResult, watch: Watch) -> None:
         before = run.judge.original.output(name)
         assert before is not None
         result.float16[name] = compare(before, rounded[name])
+
+
+def _on_chip(graph: Graph, names: Collection[str], arrays: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Return outputs as the model of the chip computes them: the plugins' semantics, results rounded to float16."""
+    return Session(chip_model(with_semantics(graph)[0]).graph, sorted(names)).run(arrays)

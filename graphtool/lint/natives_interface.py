@@ -90,6 +90,6 @@ def memory(ground: Ground, rule: Rule) -> Iterator[Found]:
     """The bytes of each batch beside the device's memory."""
     device = ground.aim.device
     if device is not None and ground.needs:
-        text = ", ".join(f"batch {batch} {short_bytes(need)}" for batch, need in ground.needs)
+        text = ", ".join(f"batch {batch}: {short_bytes(need)}" for batch, need in ground.needs)
         has = short_bytes(device.memory)
         yield at(rule, "model", "memory", needs=text, memory=has, source=device.sources["memory"])

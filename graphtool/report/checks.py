@@ -50,7 +50,7 @@ def _print_findings(checked: Checked, everything: bool) -> None:
         level = min((f.level for f in found), key=LEVELS.index)
         only = f" [only CANN {found[0].only}]" if found[0].only else ""
         fix = f"  fix: {', '.join(rule.fix)}" if rule.fix else ""
-        line(f"{level:<7} {rule.id} {rule.summary} ({_word(rule)}){only}{fix}", _STYLES[level])
+        line(f"{level:<7} {rule.id} {rule.summary}{_word(rule)}{only}{fix}", _STYLES[level])
         shown = found if everything else found[:_FEW]
         for one in shown:
             line(f"        {show(one.where)}: {show(one.text, 400)}")
@@ -59,7 +59,9 @@ def _print_findings(checked: Checked, everything: bool) -> None:
 
 
 def _word(rule: Rule) -> str:
-    return {"aicpu": "AI CPU", "wrong": "silently wrong", "note": "note"}.get(rule.consequence, rule.consequence)
+    words = {"aicpu": "AI CPU", "wrong": "silently wrong", "note": ""}
+    text = words.get(rule.consequence, rule.consequence)
+    return f" ({text})" if text else ""
 
 
 def _by_rule(findings: Sequence[Finding]) -> Iterator[tuple[Rule, list[Finding]]]:
@@ -88,7 +90,7 @@ def _print_fixed(result: CheckResult) -> None:
     for name, found in result.float32.items():
         line(f"  {show(name)} against the original, float32: {figure_text(found)}")
     for name, found in result.float16.items():
-        line(f"  {show(name)} with every float rounded to float16 (float16_model, onnxruntime): {figure_text(found)}")
+        line(f"  {show(name)} as the chip is modelled (float16, public sources): {figure_text(found)}")
     if result.float16_fault:
         line(f"  no figure with float16: {show(result.float16_fault, 300)}", "yellow")
     if run.feed is not None and result.float32:
@@ -103,6 +105,8 @@ def _print_hints(result: CheckResult) -> None:
     for word, reason in result.left.items():
         line(f"{word} was not run: {reason}; --unsafe-fixes does", "cyan")
     fixes = result.latest.fixes
+    if result.request.fix and result.run is None:
+        line("nothing to fix by a pass that may be run; no model was written", "cyan")
     if fixes and not result.request.fix:
         line(f"graphtool check --fix runs {names(fixes, 8)}, each under parity", "cyan")
     if result.latest.findings:
