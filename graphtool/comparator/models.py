@@ -26,12 +26,16 @@ from graphtool.parity.tolerance import close_tolerance, least_tolerance
 
 Array = NDArray[Any]
 _FAR, _FAR_COSINE = 0.05, 0.99  # of the largest value
+_TIMES_GROWN = 10.0  # what noise does to an inner tensor, beside what it was seen to do to an output
 _INNER = frozenset({"max_abs", "mean_abs", "max_rel", "cosine"})  # metrics that every tensor has
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """Both models after one run: how inputs and outputs are paired, the feeds, all outputs of either by name."""
+    """Both models after one run: how inputs and outputs are paired, the feeds, all outputs of either by name.
+
+    ``session`` is the one that the first model ran in.
+    """
 
     inputs: tuple[Pair, ...]
     outputs: tuple[Pair, ...]
@@ -39,6 +43,7 @@ class Ran:
     was: dict[str, Array]
     now: dict[str, Array]
     notes: tuple[str, ...]
+    session: Session | None
 
     def figures(self) -> dict[str, Figures]:
         """Return the figures of each pair of outputs, by its name in the second model."""
@@ -61,7 +66,8 @@ def run_both(
     arrays = feed if feed is not None else draw_for(a, b, inputs, seed, shapes).arrays
     feeds = both_feeds(a, b, inputs, arrays)
     watch("running the first model")
-    was = Session(a).run(feeds[0])
+    session = Session(a)
+    was = session.run(feeds[0])
     watch("running the second model")
     now = Session(b).run(feeds[1])
     structure = matching(a, b, inputs).values if set(was) != set(now) else {}
@@ -70,7 +76,7 @@ def run_both(
         shapes_ = was[pair.before].shape, now[pair.after].shape
         if shapes_[0] != shapes_[1]:
             raise UsageError(f"output {quoted(pair.after)} has two shapes, {list(shapes_[0])} and {list(shapes_[1])}")
-    return Ran(tuple(inputs), tuple(outputs), feeds, was, now, tuple(notes))
+    return Ran(tuple(inputs), tuple(outputs), feeds, was, now, tuple(notes), session)
 
 
 def compare_models(
@@ -97,7 +103,8 @@ def compare_models(
     ran = run_both(a, b, feed=feed, seed=seed, shapes=shapes, maps=maps, watch=watch)
     outputs, figures = ran.outputs, ran.figures()
     reasons = tuple(broken(budgets, figures))
-    allowed = _allowed(a, ran.feeds[0], ran.was, outputs, figures, budgets, watch)
+    allowed, growth = _allowed(a, ran, figures, budgets, watch)
+    ran = replace(ran, session=None)  # which holds memory
     diverging = tuple(
         pair.after for pair in outputs if _diverges(pair, figures[pair.after], allowed[pair.after], budgets)
     )
@@ -113,7 +120,7 @@ def compare_models(
     ran.now.clear()
     tensors = side_by_side(*sides, ran.inputs, outputs, watch, most)
     first = [pair.before for pair in outputs if pair.after in diverging]
-    rows = _rows(sides, tensors, first, budgets, watch, most)
+    rows = _rows(sides, tensors, first, budgets, growth, watch, most)
     return replace(
         found,
         rows=tuple(rows),
@@ -123,28 +130,32 @@ def compare_models(
 
 
 def _allowed(
-    a: Graph, feed: Mapping[str, Array], was: Mapping[str, Array], outputs: Sequence[Pair],
-    figures: Mapping[str, Figures], budgets: Sequence[Budget], watch: Watch,
-) -> dict[str, float | None]:  # fmt: skip
-    """Return by how much each output may differ: what rounding allows, more where that is measured; None: a budget."""
+    a: Graph, ran: Ran, figures: Mapping[str, Figures], budgets: Sequence[Budget], watch: Watch
+) -> tuple[dict[str, float | None], float | None]:
+    """Return by how much each output may differ: what rounding allows, more where that is measured; None: a budget.
+
+    And how many times more noise explains than rounding alone, at most, where any was measured.
+    """
     allowed: dict[str, float | None] = {}
-    doubtful = {}
-    for pair in outputs:
+    doubtful: dict[str, float] = {}
+    for pair in ran.outputs:
         if any(budget.output in (None, pair.after) for budget in budgets):
             allowed[pair.after] = None
             continue
-        allowed[pair.after] = least = least_tolerance(a, pair.before, was[pair.before])
+        allowed[pair.after] = least = least_tolerance(a, pair.before, ran.was[pair.before])
         if figures[pair.after].changed and not figures[pair.after].max_abs <= least:
-            doubtful[pair.before] = was[pair.before]
-    if doubtful:
-        watch("measuring the noise of the first model")
-        names = list(doubtful)
-        graph = part(a, names) if all(name in a.index.producers for name in names) else a
-        _agrees_with_itself(graph, feed, doubtful)
-        apart = {pair.before for pair in outputs if far(figures[pair.after])}
-        measured = close_tolerance(graph, feed, {x: array for x, array in doubtful.items() if x not in apart})
-        allowed |= {pair.after: measured[pair.before] for pair in outputs if pair.before in measured}
-    return allowed
+            doubtful[pair.before] = least
+    if not doubtful:
+        return allowed, None
+    watch("measuring the noise of the first model")
+    _agrees_with_itself(a, ran)
+    apart = {pair.before for pair in ran.outputs if far(figures[pair.after])}
+    names = [name for name in doubtful if name not in apart]
+    graph = part(a, names) if all(name in a.index.producers for name in names) else a
+    measured = close_tolerance(graph, ran.feeds[0], {name: ran.was[name] for name in names})
+    allowed |= {pair.after: measured[pair.before] for pair in ran.outputs if pair.before in measured}
+    growth = [measured[name] / doubtful[name] for name in names if doubtful[name]]
+    return allowed, max(growth, default=None)
 
 
 def far(figures: Figures) -> bool:
@@ -152,10 +163,15 @@ def far(figures: Figures) -> bool:
     return figures.cosine < _FAR_COSINE and not figures.max_abs <= _FAR * figures.before_max
 
 
-def _agrees_with_itself(graph: Graph, feed: Mapping[str, Array], was: Mapping[str, Array]) -> None:
-    session = Session(graph, outputs=list(was))
-    once, again = session.run(feed), session.run(feed)
-    unlike = next((name for name, array in once.items() if not equal(array, again[name])), None)
+def _beyond(found: Found, growth: float | None) -> bool:
+    """Whether an inner tensor is further off than noise can be that grows from layer to layer up to the outputs."""
+    return growth is not None and not found.figures.max_abs <= _TIMES_GROWN * growth * found.rounding
+
+
+def _agrees_with_itself(graph: Graph, ran: Ran) -> None:
+    assert ran.session is not None
+    again = ran.session.run(ran.feeds[0])
+    unlike = next((name for name, array in ran.was.items() if not equal(array, again[name])), None)
     if unlike is not None:
         random = [node for node in walk(graph.proto.graph) if node.op_type in ops.RANDOM | {"Dropout"}]
         cause = f" (node {quoted(random[0].name or random[0].op_type)} draws at random)" if random else ""
@@ -189,7 +205,7 @@ def _permuted(
 
 def _rows(
     sides: tuple[Side, Side], tensors: Sequence[Found], targets: Sequence[str], budgets: Sequence[Budget],
-    watch: Watch, most: int,
+    growth: float | None, watch: Watch, most: int,
 ) -> list[Row]:  # fmt: skip
     """Say of each tensor whether the models agree there, and measure noise until the first that it does not explain."""
     a, b = sides
@@ -206,7 +222,7 @@ def _rows(
     explained: dict[str, float] = {}
     suspects = [found for found in tensors if found.pair.before in apart & passed]
     if not inner:
-        doubtful = list(takewhile(lambda found: not far(found.figures), suspects))
+        doubtful = list(takewhile(lambda found: not (far(found.figures) or _beyond(found, growth)), suspects))
         for chunk in chunks(doubtful, a.sizes(found.pair.before for found in doubtful), most // 4):
             watch(f"noise of {len(chunk)} tensors from {chunk[0].pair.before} on")
             names = [found.pair.before for found in chunk]
