@@ -33,7 +33,7 @@ def verdict_text(found: Board) -> str:
     elif found.blame == "neither":
         text += ", and ONNX with PyTorch"
     missing = sum(bool(row.fault) for row in (*found.rows, *found.pytorch))
-    return text + (f"; {missing} files could not be compared" if missing else "")
+    return text + (f"; {_missing_text(missing)}" if missing else "")
 
 
 def fault_text(found: Board) -> str:
@@ -41,7 +41,11 @@ def fault_text(found: Board) -> str:
     missing = sum(bool(row.fault) for row in (*found.rows, *found.pytorch))
     words = [] if found.blame == "neither" else [_BLAME[found.blame].split(":")[0]]
     words += [f"over the budget: {found.broken[0]}"] if found.broken else []
-    return "; ".join(words + ([f"{missing} files could not be compared"] if missing else []))
+    return "; ".join(words + ([_missing_text(missing)] if missing else []))
+
+
+def _missing_text(count: int) -> str:
+    return f"{count} file{'s' if count > 1 else ''} could not be compared"
 
 
 def print_board(found: Board) -> None:
@@ -101,7 +105,7 @@ def summaries(found: Board) -> list[str]:
         worst = max(rows, key=lambda row: row.figures.max_abs if row.figures is not None else 0.0)
         assert worst.figures is not None
         words = [
-            f"{sum(row.beyond for row in rows)} of {len(rows)} further off than explained",
+            f"{sum(row.beyond for row in rows)} of {len(rows)} off",
             f"max {worst.figures.max_abs:.3g} ({show(worst.stem)})",
             f"mean {sum(f.mean_abs for f in figures) / len(figures):.2g}",
             f"least cosine {min(f.cosine for f in figures):.6f}",
