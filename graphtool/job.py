@@ -28,6 +28,7 @@ from graphtool.parity.batch import BatchResult
 from graphtool.parity.budget import Budget, parse_budget
 from graphtool.parity.feed import Feed, draw
 from graphtool.parity.feed_files import feed_from
+from graphtool.parity.feed_images import Preprocess
 from graphtool.parity.feed_sets import feeds_from
 from graphtool.parity.metrics import compare
 from graphtool.parity.runerror import RunError
@@ -53,6 +54,7 @@ class Request:
     feed: tuple[str, ...] = ()
     feeds: int | None = None
     extremes: bool = False
+    preprocess: Preprocess = field(default_factory=Preprocess)  # of images among the feeds
     keep: Keep = field(default_factory=Keep)
     shapes: tuple[str, ...] = ()
     minima: tuple[str, ...] = ()
@@ -147,7 +149,7 @@ def feed_for(graph: Graph, feed: Sequence[str], seed: int, shapes: Sequence[str]
 
 def trials_for(graph: Graph, request: Request) -> list[Trial]:
     """Return the feeds that a run is judged on: files, drawn ones, extremes."""
-    given = feeds_from(request.feed, graph) if request.feed else []
+    given = feeds_from(request.feed, graph, request.preprocess) if request.feed else []
     trials = [Trial(feed, must=True) for feed in given]
     return plan(graph, trials, request.seed, shapes_of(request.shapes), request.feeds, request.extremes)
 

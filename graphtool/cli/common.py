@@ -27,7 +27,7 @@ FeedFiles = Annotated[
         "--feed",
         metavar="FILE",
         help="Inputs from a .npz, .npy, .bin, a folder of them or an ONNX test_data_set; NAME=FILE for one input. "
-        "Given several times, or a folder of several: each is judged on.",
+        "Given several times, or a folder of several: each is judged on. Images too.",
     ),
 ]
 FeedCount = Annotated[
@@ -38,6 +38,11 @@ FeedCount = Annotated[
     ),
 ]  # fmt: skip
 Extremes = Annotated[bool, typer.Option("--extremes", help="Judge also on zeros, large, negative and bounding values.")]
+ImageMean = Annotated[
+    str | None, typer.Option("--image-mean", metavar="R,G,B", help="Of images given with --feed, pixels from 0 to 1.")
+]
+ImageStd = Annotated[str | None, typer.Option("--image-std", metavar="R,G,B", help="Their deviation.")]
+ImageBgr = Annotated[bool, typer.Option("--image-bgr", help="Their channels in the order blue, green, red.")]
 SaveOutputs = Annotated[
     Path | None,
     typer.Option("--save-outputs", metavar="DIR", help="Keep the outputs before and after for graphtool judge."),

@@ -15,6 +15,9 @@ from graphtool.cli.common import (
     Extremes,
     FeedCount,
     FeedFiles,
+    ImageBgr,
+    ImageMean,
+    ImageStd,
     Json,
     Model,
     Pictures,
@@ -76,6 +79,9 @@ def run(
     feed: FeedFiles = None,
     feeds: FeedCount = None,
     extremes: Extremes = False,
+    image_mean: ImageMean = None,
+    image_std: ImageStd = None,
+    image_bgr: ImageBgr = False,
     min_: Min = None,
     max_: Max = None,
     dry_run: Annotated[
@@ -94,12 +100,13 @@ def run(
     from graphtool.atc.target import Target
     from graphtool.job import Request
     from graphtool.kept import Keep
+    from graphtool.parity.feed_images import parse_preprocess
 
     request = Request(
         model, passes, tuple(set_ or ()), Target(profile, soc, batch, tuple(atc or ())), output, seed,
         feed=tuple(feed or ()), feeds=feeds, extremes=extremes, shapes=tuple(shape or ()), minima=tuple(min_ or ()),
         maxima=tuple(max_ or ()), keep_going=keep_going, checked=not no_check, require_match=require_match, truth=truth,
-        keep=Keep(save_outputs, pictures),
+        keep=Keep(save_outputs, pictures), preprocess=parse_preprocess(image_mean, image_std, image_bgr),
     )  # fmt: skip
     if dry_run:
         _dry_run(request, json, report or ())

@@ -13,31 +13,38 @@ from graphtool.errors import FeedError, quoted
 from graphtool.graph import Graph
 from graphtool.parity.feed import Feed
 from graphtool.parity.feed_files import read_item, whole
+from graphtool.parity.feed_images import SUFFIXES, Preprocess, image_feeds
 
 Array = NDArray[Any]
 
 MOST = 64  # feeds of one folder: each is a run of every graph
 
 
-def feeds_from(given: Sequence[str | Path], graph: Graph) -> list[Feed]:
+def feeds_from(given: Sequence[str | Path], graph: Graph, how: Preprocess | None = None) -> list[Feed]:
     """Return the feeds in files, in the order given.
 
     An item is what :func:`feed_files.feed_from` takes, or a folder that holds feeds: ``test_data_set_0``,
-    ``test_data_set_1`` ... or ``.npz`` files. Items fill one feed until one brings an input that it already
-    has: that begins the next. Raises FeedError, also for a folder of more than 64 feeds.
+    ``test_data_set_1`` ..., ``.npz`` files, or images, which are prepared as ``how`` says. Items fill one feed until
+    one brings an input that it already has: that begins the next. Images are feeds of their own, after the others.
+    Raises FeedError, also for a folder of more than 64 feeds.
     """
     found: list[Feed] = []
     arrays: dict[str, Array] = {}
     where: list[str] = []
-    for item in _expanded(given):
+    items = list(_expanded(given))
+    images = [Path(item) for item in items if Path(item).suffix.lower() in SUFFIXES]
+    for item in items:
+        if Path(item).suffix.lower() in SUFFIXES:
+            continue
         path, read = read_item(item, graph)
         if any(name in arrays for name in read):
             found.append(whole(arrays, graph, ", ".join(where)))
             arrays, where = {}, []
         arrays |= read
         where.append(_called(path))
-    found.append(whole(arrays, graph, ", ".join(where)))
-    return found
+    if arrays or not images:
+        found.append(whole(arrays, graph, ", ".join(where)))
+    return found + (image_feeds(images, graph, how or Preprocess()) if images else [])
 
 
 def _expanded(given: Sequence[str | Path]) -> Iterator[str | Path]:
@@ -59,7 +66,9 @@ def _feeds_in(folder: Path) -> list[Path]:
     if any(re.fullmatch(r"input_\d+\.\w+", child.name) for child in children):
         return []
     sets = [child for child in children if child.is_dir() and child.name.startswith("test_data_set_")]
-    return sets or [child for child in children if child.suffix == ".npz" and child.is_file()]
+    files = [child for child in children if child.is_file()]
+    archives = [file for file in files if file.suffix == ".npz"]
+    return sets or archives or [file for file in files if file.suffix.lower() in SUFFIXES]
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
