@@ -116,6 +116,10 @@ class Cones:
             self._first = self._first or found
             self._outputs = self._first | found
 
+    def let_go(self) -> None:
+        """Hold no outputs but those of the original."""
+        self._outputs = self._first
+
     # -- changes
 
     def view(self, graph: Graph, feed: Arrays, renamed: Mapping[str, str]) -> View:

@@ -81,7 +81,7 @@ class Following:
         """Take the graph after an accepted step for the one before the next."""
         if ran:
             self.unproven.clear()
-            self._compared.clear()
+            self._compared = {}
         else:
             now, loose = graph.snapshot(), self.known_cones().loose
             self.unproven.append(Unproven(self.accepted, spec, outcome, self.standing(), self.feed, feed, now, loose))
@@ -104,6 +104,23 @@ class Following:
                 self._compared[id(was), id(array)] = was, array, figures
                 found[name] = figures
         return found
+
+    def let_go(self) -> None:
+        """Hold no outputs but those of the original, the start of the segment and the step before.
+
+        Should a step be judged again, the others are computed again.
+        """
+        standing = self.standing()
+        held = {id(one.outputs) for one in (standing.original, standing.start, standing.before)}
+        for place, step in enumerate(self.unproven):
+            was = step.standing
+            kept = [
+                one if id(one.outputs) in held else replace(one, outputs={})
+                for one in (was.original, was.start, was.before)
+            ]
+            self.unproven[place] = replace(step, standing=Standing(*kept))
+        self._compared = {}
+        self.known_cones().let_go()
 
     # -- feeds
 
