@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--golden-allow-commands", action="store_true", help="run a record's command that is not graphtool's own"
     )
     group.addoption(
-        "--golden-time-limit", type=float, default=1800, metavar="SECONDS", help="for each record (default: 1800)"
+        "--golden-time-limit", type=float, default=3600, metavar="SECONDS", help="for each record (default: 3600)"
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 import pytest
-from clirun import RELU, Cli
+from clirun import RELU, Cli, child
 
 from graphtool.golden import children
 from graphtool.golden.checking import Options
@@ -92,7 +92,19 @@ def test_a_crash_a_hang_and_nonsense_are_rows(three: Cli, monkeypatch: pytest.Mo
     assert [entry["status"] for entry in found] == ["fails", "fails", "holds", "fails"]
     assert found[0]["faults"] == ["the check ended with exit code 0"]
     assert found[1]["faults"] == ["the check was ended by SIGSEGV"]
-    assert found[3]["faults"] == ["no result within 8 s (--time-limit)"]
+    assert found[3]["faults"] == ["no result within 8 s"]
+
+
+def test_limits_hold_for_each_record_and_not_for_the_whole(three: Cli) -> None:
+    """The whole outlasts the limit of a phase: it waits for a command that would take minutes, and is a row."""
+    record = three.folder / "golden/gone/outputs.toml"
+    record.write_text(record.read_text().replace('path = "../../gone.onnx"', "command = \"sh -c 'sleep 600' {model}\""))
+    words = ["graphtool", "golden", "check", "--allow-commands", "--time-limit", "3", "--jobs", "3", "--json"]
+    ended = child(words, three.folder)
+    assert ended.returncode == 1, ended
+    found = {entry["name"]: entry for entry in json.loads(ended.stdout)["records"]}
+    assert "making the model) was stopped after 3 seconds" in found["gone"]["faults"][0]
+    assert found["good"]["status"] in ("holds", "fails"), "on a busy machine 3 seconds may be too few"
 
 
 def test_the_cores_are_shared_out(three: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,9 +122,6 @@ def check_golden(
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", min=1, max=256, metavar="N", help="Records at a time; default: cores.")
     ] = None,
-    time_limit: Annotated[
-        float, typer.Option("--time-limit", min=1, metavar="SECONDS", help="For each record, where all are checked.")
-    ] = 1800,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Skip a record whose model is not here; else that is an error.")
     ] = False,
@@ -145,8 +142,7 @@ def check_golden(
     places = wanted([*(report or ()), *([f"junit:{junit}"] if junit else [])], json, [model] if model else [])
     with progress() as watch:
         entries = check_goldens(
-            name, dir_, model, _feed(feed, 0, None, always=False), Options(allow_missing, allow_commands), jobs,
-            time_limit, watch,
+            name, dir_, model, _feed(feed, 0, None, always=False), Options(allow_missing, allow_commands), jobs, watch
         )  # fmt: skip
     shown = write(golden_report(entries, dir_), places)
     if json:

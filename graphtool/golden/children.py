@@ -15,9 +15,11 @@ from typing import Any
 from graphtool.errors import show
 from graphtool.golden.checking import Options
 from graphtool.golden.entry import failed
+from graphtool.guard import phases
 from graphtool.kernels import THREADS
 
 COMMAND = (sys.executable, "-m", "graphtool.cli.main")
+TIME_LIMIT = 3600.0  # seconds for a record, where nothing guards the child; its own limits are those of every command
 _LONG = 2000  # characters of what a child said last
 
 
@@ -26,7 +28,7 @@ def check_all(
     folder: Path,
     options: Options,
     jobs: int | None = None,
-    time_limit: float | None = None,
+    time_limit: float = TIME_LIMIT,
     watch: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
     """Check the records ``names`` in ``folder``, ``jobs`` at a time (default: one a core); return each as plain data.
@@ -37,6 +39,7 @@ def check_all(
     jobs = max(1, min(jobs or cores, len(names)))
     environment = {THREADS: str(max(1, cores // jobs)), **os.environ}
     done: dict[str, dict[str, Any]] = {}
+    phases.waits()
     with ThreadPoolExecutor(jobs) as pool:
         running = {pool.submit(check_one, name, folder, options, time_limit, environment): name for name in names}
         try:
@@ -53,7 +56,7 @@ def check_one(
     name: str,
     folder: Path,
     options: Options,
-    time_limit: float | None = None,
+    time_limit: float = TIME_LIMIT,
     environment: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Check one record in a child and return it as the entry of ``golden check --json``."""
@@ -65,7 +68,7 @@ def check_one(
             timeout=time_limit, env=environment,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return failed(name, f"no result within {time_limit:g} s (--time-limit)")
+        return failed(name, f"no result within {time_limit:g} s")
     except OSError as error:
         return failed(name, f"no process could be started: {error.strerror}")
     if ended.returncode in (0, 1) and (entry := _entry(ended.stdout, name)) is not None:

@@ -18,8 +18,10 @@ from pathlib import Path
 
 from graphtool.errors import GoldenError, quoted, show
 from graphtool.golden.records import Source
+from graphtool.guard import phase
 
 MODEL = "{model}"
+_PATIENCE = 3600.0  # seconds for a command
 _VARIABLE = re.compile(r"[A-Za-z_]\w{0,99}", re.ASCII)
 _HARMLESS = re.compile(r"[\w=-]+", re.ASCII)
 
@@ -96,10 +98,11 @@ def _run(text: str, model: Path, commands: bool) -> None:
         raise GoldenError(f"the model is made by the command {quoted(text)}; --allow-commands runs it")
     own = [sys.executable, "-m", "graphtool.cli.main"] if words[0] == "graphtool" else words[:1]
     try:
-        done = subprocess.run(
-            own + [word.replace(MODEL, str(model)) for word in words[1:]],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
-        )  # fmt: skip
+        with phase("making the model", _PATIENCE):
+            done = subprocess.run(
+                own + [word.replace(MODEL, str(model)) for word in words[1:]],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
+            )  # fmt: skip
     except OSError as error:
         raise GoldenError(f"the command {quoted(text)} cannot be run: {error.strerror}") from None
     if done.returncode != 0:

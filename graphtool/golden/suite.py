@@ -27,7 +27,6 @@ def check_goldens(
     feed: GivenFeed,
     options: Options,
     jobs: int | None = None,
-    time_limit: float | None = None,
     watch: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
     """Return how each record went, as plain data: all in ``folder`` where no name is given, each in its own process.
@@ -40,7 +39,7 @@ def check_goldens(
         if not names:
             raise GoldenError(f"no records in {quoted(folder)}; `graphtool golden record NAME MODEL` makes one")
         watch(f"golden records: {len(names)}")
-        return check_all(names, folder, options, jobs, time_limit, watch)
+        return check_all(names, folder, options, jobs, watch=watch)
     watch("running the model")
     if name not in list_goldens(folder) and (sets := _data_sets(Path(name))):
         return [entry_of(found) for found in _check_sets(Path(name), sets, model)]

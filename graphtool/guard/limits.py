@@ -50,6 +50,9 @@ def say(memory: str | None, seconds: str | None) -> None:
     if (size is not None or time is not None) and phases.connected():
         from graphtool.guard.child import limit_memory
 
+        for name, given in (("GRAPHTOOL_MEMORY_LIMIT", memory), ("GRAPHTOOL_TIME_LIMIT", seconds)):
+            if given is not None:
+                os.environ[name] = given  # graphtool in a process that this one starts has them too
         if size is not None:
             limit_memory(Limits(size))
         phases.tell("limits", "" if size is None else size, "" if time is None else time)

@@ -79,6 +79,11 @@ def allow(seconds: float) -> None:
     tell("allow", f"{seconds:.3f}")
 
 
+def waits() -> None:
+    """Say that this process only waits for others, which have limits of their own: time is no sign of a hang."""
+    tell("limits", "", 0)
+
+
 @contextmanager
 def temporary(path: str | os.PathLike[str]) -> Iterator[None]:
     """Let the supervisor remove a file or folder should this process die inside the block."""
