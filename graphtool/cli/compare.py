@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphtool.cli.common import FeedFiles, Json, Reports, Seed, Shapes, dump, progress
+from graphtool.cli.common import Json, Reports, Seed, Shapes, dump, progress
 from graphtool.cli.run import Max, Min
 
 if TYPE_CHECKING:
     from graphtool.graph import Graph
 
+Feed = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--feed",
+        metavar="FILE",
+        help="Inputs from a .npz, .npy, .bin, a folder of them or an ONNX test_data_set; NAME=FILE for one input.",
+    ),
+]
 Maps = Annotated[
     list[str] | None,
     typer.Option(
@@ -37,7 +45,7 @@ def compare(
     before: Annotated[Path, typer.Argument(metavar="MODEL", show_default=False)],
     after: Annotated[Path | None, typer.Argument(metavar="MODEL|DIR", show_default=False)] = None,
     seed: Seed = 0,
-    feed: FeedFiles = None,
+    feed: Feed = None,
     shape: Shapes = None,
     min_: Min = None,
     max_: Max = None,

@@ -27,7 +27,7 @@ from graphtool.parity.tolerance import close_tolerance, least_tolerance
 Array = NDArray[Any]
 _FAR, _FAR_COSINE = 0.05, 0.99  # of the largest value
 _TIMES_GROWN = 10.0  # what noise does to an inner tensor, beside what it was seen to do to an output
-_INNER = frozenset({"max_abs", "mean_abs", "max_rel", "cosine"})  # metrics that every tensor has
+_BY_CLASS = frozenset({"argmax_agreement", "top5_agreement", "miou"})  # what only scores by class have
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +209,14 @@ def _rows(
 ) -> list[Row]:  # fmt: skip
     """Say of each tensor whether the models agree there, and measure noise until the first that it does not explain."""
     a, b = sides
-    inner = [budget for budget in budgets if budget.output is None and budget.metric in _INNER]
+    inner = [budget for budget in budgets if budget.output is None and budget.metric not in _BY_CLASS]
 
     def differs(found: Found) -> bool:
-        if inner:
-            return any(check(budget, found.pair.after, found.figures) for budget in inner)
-        return found.beyond
+        if not inner:
+            return found.beyond
+        # equal tensors hold any budget, also where a metric (of nothing, of words) has no value
+        changed = found.figures.changed > 0
+        return changed and any(check(budget, found.pair.after, found.figures) for budget in inner)
 
     apart = {found.pair.before for found in tensors if differs(found) or found.pair.before in targets}
     known = {found.pair.before for found in tensors}

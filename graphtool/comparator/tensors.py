@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from graphtool.comparator.forward import follow
@@ -147,4 +148,12 @@ def _compared(
                     side.sketches[name] = drawn
         for x, y, pair in chunk:
             if pair is not None and x in was and y in now and was[x].shape == now[y].shape:
-                yield Found(pair, compare(was[x], now[y]), least_tolerance(a.graph, x, was[x]))
+                yield Found(pair, _figures(was[x], now[y]), least_tolerance(a.graph, x, was[x]))
+
+
+def _figures(x: Array, y: Array) -> Figures:
+    """Return the figures of an inner tensor, which holds no scores by class: flat, so that none are looked for."""
+    found = compare(x.reshape(-1), y.reshape(-1))
+    if found.worst_index is None or len(found.worst_index) != 1:
+        return found
+    return replace(found, worst_index=tuple(map(int, np.unravel_index(found.worst_index[0], x.shape))))

@@ -172,6 +172,7 @@ def board_report(model: str, found: Board) -> Report:
     for kind, rows in (("board", found.rows), ("PyTorch", found.pytorch)):
         for row in rows:
             text = row.fault or (figure_text(row.figures) if row.figures is not None else "")
+            text += f"; the file holds the numbers of {show(row.belongs)}" if row.belongs else ""
             bad = bool(row.fault) or row.beyond
             name = f"{row.stem} {row.output}" + ("" if kind == "board" else f" ({kind})")
             items.append(Item(name, "failed" if bad else "passed", (row.dtype, text), text if bad else ""))
