@@ -27,6 +27,7 @@ class Measured:
 class Device:
     """A chip: float16 operations and bytes a second, bytes of memory, the group of channels in NC1HWC0.
 
+    ``wide_resize`` says that a linear Resize makes float32, whatever it reads.
     ``sources`` says for ``flops``, ``bandwidth``, ``memory`` and ``channels`` where a figure comes from, with its date.
     """
 
@@ -37,6 +38,7 @@ class Device:
     bandwidth: float
     memory: int
     channels: int
+    wide_resize: bool
     sources: Mapping[str, str]
     measured: tuple[Measured, ...]
 
@@ -77,7 +79,7 @@ def read(path: Path) -> Device:
             raise ValueError("flops, bandwidth, memory and channels must be above 0")
         return Device(
             path.stem, table["summary"], tuple(table["soc"]), *figures, int(table["memory"]), int(table["channels"]),
-            sources, measured,
+            bool(table.get("linear_resize_float32", False)), sources, measured,
         )  # fmt: skip
     except KeyError as error:
         raise ProfileError(f"{show(path.name)}: {show(error.args[0])}: is missing") from None

@@ -66,13 +66,13 @@ def conversion(value: str, shape: tuple[int, ...], leaves: bool, reader: str, el
 
 
 def conversions(
-    graph: Graph, sizes: Sizes, group: int = 16, half: bool = True, half_out: bool = False
+    graph: Graph, sizes: Sizes, group: int = 16, half: bool = True, half_out: bool = False, wide_resize: bool = True
 ) -> Iterator[Conversion]:
     """Yield the conversions that the main graph needs, one for a value and a direction, in the order of the nodes.
 
     With ``half`` everything inside is float16 (precision_mode force_fp16, ATC's default), but a graph output that is
-    declared float32 is converted as such where a linear Resize makes it, which is float32 on Ascend 310; with
-    ``half_out`` (output_type FP16) outputs are float16 too. Values with open sizes are left out.
+    declared float32 is converted as such where a linear Resize makes it and that is float32 (``wide_resize``, as on
+    Ascend 310); with ``half_out`` (output_type FP16) outputs are float16 too. Values with open sizes are left out.
     """
     five: set[str] = set()
     seen: set[tuple[str, bool]] = set()
@@ -98,7 +98,9 @@ def conversions(
                 if value.name not in five:
                     yield from wanted(value, False, label(node))
             five.update(name for name in node.output if name and len(sizes.of(name).shape or ()) == 4)
-            if _is_linear(node, graph) or (node.op_type in _EITHER and any(v.name in made_float for v in data)):
+            if (wide_resize and _is_linear(node, graph)) or (
+                node.op_type in _EITHER and any(v.name in made_float for v in data)
+            ):
                 made_float.update(node.output)
         else:
             for value in data:

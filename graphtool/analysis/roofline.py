@@ -58,8 +58,9 @@ class Roofline:
 def roofline(graph: Graph, cost: ModelCost, device: Device) -> Roofline:
     """Return the bounds of a model whose floats are float16 on the device, format conversions counted."""
     bounds = tuple(_bound(node, device) for node in cost.nodes)
-    found = tuple((item, device.transfer(item.bytes)) for item in conversions(graph, Sizes(graph), device.channels))
     sizes = Sizes(graph)
+    expected = conversions(graph, sizes, device.channels, wide_resize=device.wide_resize)
+    found = tuple((item, device.transfer(item.bytes)) for item in expected)
     ends = [sizes.of(value.name) for value in (*graph.inputs, *graph.outputs)]
     moved, unknown = total_of([*(half_bytes(value) for value in ends), cost.weight_bytes])
     madds, open_ = total_of(node.madds for node in cost.nodes)

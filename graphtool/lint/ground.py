@@ -60,8 +60,9 @@ class Ground:
     def conversions(self) -> tuple[Conversion, ...]:
         """The format conversions that are to be expected."""
         aim = self.aim
+        wide = aim.device is not None and aim.device.wide_resize
         half_out = aim.options.get("output_type", "").upper() == "FP16"
-        return tuple(conversions(self.graph, self.sizes, self.group, aim.float16, half_out))
+        return tuple(conversions(self.graph, self.sizes, self.group, aim.float16, half_out, wide))
 
     @property
     def group(self) -> int:

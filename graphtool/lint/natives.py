@@ -23,6 +23,7 @@ NATIVES: dict[str, Native] = {
     "custom_operator": operators.custom,
     "local_function": operators.functions,
     "opset_too_new": operators.too_new,
+    "opset_undocumented": operators.undocumented,
     "opset_too_old": operators.too_old,
     "wide_shape_arithmetic": numbers.wide_sizes,
     "wide_data": numbers.wide_data,

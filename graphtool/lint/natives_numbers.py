@@ -15,8 +15,8 @@ from graphtool.graph.values import dtype_name
 from graphtool.lint.conditions import Found
 from graphtool.lint.found import at, at_node
 from graphtool.lint.ground import Ground
-from graphtool.lint.rule import Rule
-from graphtool.parity.session import Session
+from graphtool.lint.rule import Rule, Undecided
+from graphtool.parity.session import RunError, Session
 
 HIGHEST = 65504.0  # of float16 (IEEE 754)
 LOWEST = 2.0**-25  # half of the least positive float16: what is smaller rounds to 0
@@ -157,7 +157,11 @@ def activations(ground: Ground, rule: Rule) -> Iterator[Found]:
     own.forget_shapes()
     if not taps:
         return
-    found = Session(own, list(taps)).run(aim.feed.arrays)
+    try:
+        found = Session(own, list(taps)).run(aim.feed.arrays)
+    except RunError as error:
+        yield Undecided(rule, "model", f"the model does not run on the feed: {error}")
+        return
     for tap, node in taps.items():
         largest = float(found[tap]) if found[tap].size else 0.0
         if largest > HIGHEST:

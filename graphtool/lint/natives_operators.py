@@ -15,6 +15,8 @@ from graphtool.lint.ground import Ground
 from graphtool.lint.rule import Rule
 from graphtool.lint.target import Aim
 
+Span = tuple[int, int]
+
 _LATEST = "onnx_2022_06"
 _PARSER = frozenset({"Constant"})  # read by the parser itself, without a plugin
 _STANDARD = ("", "ai.onnx")
@@ -71,22 +73,37 @@ def functions(ground: Ground, rule: Rule) -> Iterator[Found]:
             yield at_node(rule, node, op=node.op_type)
 
 
-def _opsets(aim: Aim) -> tuple[int, int, str] | None:
-    """Return the lowest and the highest opset that a release reads, and who says so."""
+def _spans(aim: Aim) -> tuple[Span, Span, str] | None:
+    """Return the opsets that a release documents and those it has plugins for, and who says so."""
     known = release(aim.cann) if aim.cann is not None else None
-    found = None if known is None else known.opsets or known.plugins
-    return None if known is None or found is None else (*found, f"CANN {known.version}: {known.source}")
+    if known is None or (known.opsets is None and known.plugins is None):
+        return None
+    one, other = known.opsets or known.plugins, known.plugins or known.opsets
+    assert one is not None and other is not None
+    return one, other, f"CANN {known.version}: {known.source}"
+
+
+def _opset(ground: Ground, rule: Rule, span: Span, source: str) -> Found:
+    version = ground.graph.opset()
+    return at(rule, "model", f"opset {version}", opset=version, low=span[0], high=span[1], source=source)
 
 
 def too_new(ground: Ground, rule: Rule) -> Iterator[Found]:
-    """An opset above what the release reads."""
-    version, known = ground.graph.opset(), _opsets(ground.aim)
-    if version is not None and known is not None and version > known[1]:
-        yield at(rule, "model", f"opset {version}", opset=version, low=known[0], high=known[1], source=known[2])
+    """An opset above what the release documents and has plugins for."""
+    version, spans = ground.graph.opset(), _spans(ground.aim)
+    if version is not None and spans is not None and version > max(spans[0][1], spans[1][1]):
+        yield _opset(ground, rule, (spans[0][0], max(spans[0][1], spans[1][1])), spans[2])
+
+
+def undocumented(ground: Ground, rule: Rule) -> Iterator[Found]:
+    """An opset above what the release documents, for which it has plugins."""
+    version, spans = ground.graph.opset(), _spans(ground.aim)
+    if version is not None and spans is not None and spans[0][1] < version <= spans[1][1]:
+        yield _opset(ground, rule, spans[0], spans[2])
 
 
 def too_old(ground: Ground, rule: Rule) -> Iterator[Found]:
-    """An opset below what the release reads."""
-    version, known = ground.graph.opset(), _opsets(ground.aim)
-    if version is not None and known is not None and version < known[0]:
-        yield at(rule, "model", f"opset {version}", opset=version, low=known[0], high=known[1], source=known[2])
+    """An opset below what the release documents."""
+    version, spans = ground.graph.opset(), _spans(ground.aim)
+    if version is not None and spans is not None and version < spans[0][0]:
+        yield _opset(ground, rule, spans[0], spans[2])

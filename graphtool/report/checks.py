@@ -102,6 +102,11 @@ def _print_fixed(result: CheckResult) -> None:
 
 
 def _print_hints(result: CheckResult) -> None:
+    soc = result.profile.soc
+    foreign = [left.rule for left in result.latest.left if left.rule.devices and soc not in left.rule.devices]
+    if foreign:
+        chips = ", ".join(sorted({chip for rule in foreign for chip in rule.devices}))
+        line(f"no rules for {show(soc)} of its own: {len(foreign)} for {chips} were not applied", "yellow")
     for word, reason in result.left.items():
         line(f"{word} was not run: {reason}; --unsafe-fixes does", "cyan")
     fixes = result.latest.fixes
