@@ -304,3 +304,14 @@ def test_to_profile(cli: Cli) -> None:
     assert load_profile("q.toml").options["output"] == "a_bs{batch}"
     cli.write("c.sh", PLAIN.replace("=5", "=3"))
     assert "profiles are for ONNX" in cli("atc", "explain", "c.sh", "--to-profile", "r.toml").err
+
+
+def test_a_loop_gives_the_batches(cli: Cli) -> None:
+    line = PLAIN.replace(":1,", ":${bs},").replace("bs1", "bs${bs}").replace("Ascend310", "Ascend${chip}")
+    cli.write("a.sh", f'chip="310P3"\nout=$1\nfor bs in 1 4 8; do\n  {line}\ndone\n')
+    out = cli.ok("atc", "explain", "a.sh", "--to-profile", "p.toml")
+    assert "$bs is 1, 4, 8 in this script" in out and "$chip is 310P3 in this script" in out
+    profile = load_profile("p.toml")
+    assert (profile.batches, profile.soc) == ((1, 4, 8), "Ascend310P3")
+    assert profile.options["output"] == "a_bs{batch}"
+    assert one(f"x=$1\nx=2\n{PLAIN} --log=$x").variables == {}  # not literal everywhere

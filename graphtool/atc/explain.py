@@ -11,10 +11,11 @@ from graphtool.atc import options as atc
 from graphtool.atc.cann import Cann
 from graphtool.atc.finding import UNKNOWN, Finding
 from graphtool.atc.options import Option
-from graphtool.atc.shellread import Read, Word, commands
+from graphtool.atc.shellread import Read, Word, assigned, commands
 from graphtool.errors import UsageError, did_you_mean, quoted
 
 _FORM = re.compile(r"(--?)([A-Za-z][\w-]*)(=?)(.*)", re.DOTALL)
+_NAME = re.compile(r"\$\{?([A-Za-z_]\w*)")
 _SHELL = "shell"
 _UNKNOWN_FLAG = "GE, v2.0.0, 2023-03: gflags ends with 'unknown command line flag'"
 
@@ -30,12 +31,16 @@ class Given:
 
 @dataclass(slots=True)
 class Explained:
-    """One command, taken apart: its options in order, what is wrong with it, and the line it starts on."""
+    """One command, taken apart: its options in order, what is wrong with it, and the line it starts on.
+
+    ``variables`` are those of the script that it uses, with the literal values that they are given there.
+    """
 
     line: int
     text: str
     given: list[Given] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    variables: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def options(self) -> dict[str, str]:
@@ -57,6 +62,10 @@ def explain(text: str, cann: Cann | None = None) -> list[Explained]:
     if not found:
         hint = "; those in comments do not count" if re.search(r"^\s*#.*\batc\b", text, re.MULTILINE) else ""
         raise UsageError(f"no atc command found{hint}")
+    values = assigned(text)
+    for one in found:
+        used = [name for given in one.given for name in _NAME.findall(given.value)]
+        one.variables = {name: values[name] for name in dict.fromkeys(used) if name in values}
     return found
 
 

@@ -285,3 +285,28 @@ def _glued(read: Read) -> Iterator[Read]:
             yield from _glued(Read(read.line, read.words[place + 1 :], read.text))
             return
     yield read
+
+
+_ASSIGNED = re.compile(
+    r"^\s*(?:(?:export|local|readonly)\s+)?([A-Za-z_]\w*)=(\"[^\"\n]*\"|'[^'\n]*'|[^\s;&|\"'()]*)\s*(?:$|[;#])",
+    re.MULTILINE,
+)
+_LOOP = re.compile(r"\bfor\s+([A-Za-z_]\w*)\s+in\s+([^;\n#]+)")
+
+
+def assigned(text: str) -> dict[str, tuple[str, ...]]:
+    """Return the values that a script gives its variables, literal ones only: by assignment or in a loop.
+
+    A variable that is also given a value that is not literal is left out.
+    """
+    found: dict[str, list[str]] = {}
+    for name, value in _ASSIGNED.findall(text):
+        found.setdefault(name, []).append(value.strip("\"'"))
+    for name, words in _LOOP.findall(text):
+        found.setdefault(name, []).extend(words.split())
+    literal = {name: dict.fromkeys(values) for name, values in found.items() if not any(map(_open, values))}
+    return {name: tuple(values) for name, values in literal.items()}
+
+
+def _open(value: str) -> bool:
+    return not value or any(letter in value for letter in "$`*?{(")

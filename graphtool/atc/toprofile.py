@@ -24,16 +24,17 @@ def to_profile(commands: Sequence[Explained]) -> str:
     Further commands that differ from it in the batch only add to its ``batches``; others are named in a comment.
     Raises UsageError where the first command is not for an ONNX model.
     """
-    first = commands[0].options
+    first = _filled(commands[0])
     if known(first.get("framework", "5")) and first.get("framework", "5") != "5":
         raise UsageError(f"line {commands[0].line}: framework {quoted(first['framework'])}; profiles are for ONNX (5)")
     alike: list[Explained] = []
     other: list[Explained] = []
     for one in commands:
-        (alike if _rest(one.options) == _rest(first) and _form(one.options) == _form(first) else other).append(one)
+        options = _filled(one)
+        (alike if _rest(options) == _rest(first) and _form(options) == _form(first) else other).append(one)
     remarks = [f"not in here, line {one.line}: {one.text}" for one in other]
     lines = [f"summary = {_text('from the atc commands of a script')}"]
-    batches = list(dict.fromkeys(size for one in alike if (size := _batch(one.options)) is not None))
+    batches = list(dict.fromkeys(size for one in alike for size in _sizes(one)))
     body, base = _options(first, remarks, len(batches) == 1)
     if base:
         lines.append(f"extends = {_text(base)}")
@@ -46,6 +47,24 @@ def to_profile(commands: Sequence[Explained]) -> str:
         remarks.append("the batch came from a variable: give batches here, or --batch")
     lines += ["", "[options]", *body]
     return "\n".join([*(f"# {show(remark, 1000)}" for remark in remarks), *lines, ""])
+
+
+def _filled(one: Explained) -> dict[str, str]:
+    """Return the options with the variables that a script gives a single literal value filled in."""
+    single = {name: values[0] for name, values in one.variables.items() if len(values) == 1}
+
+    def fill(match: re.Match[str]) -> str:
+        return single.get(match[1] or match[2], match[0])
+
+    return {name: re.sub(r"\$\{(\w+)\}|\$(\w+)", fill, text) for name, text in one.options.items()}
+
+
+def _sizes(one: Explained) -> list[int]:
+    """Return the batches of a command: the first size, or what a loop gives the variable that stands there."""
+    lead = _lead(_filled(one).get("input_shape", "")) or ""
+    name = re.fullmatch(r"\$\{?(\w+)\}?", lead)
+    words = one.variables.get(name[1], ()) if name else (lead,)
+    return [int(word) for word in words if re.fullmatch(r"\d{1,9}", word, re.ASCII) and int(word)]
 
 
 def _rest(options: dict[str, str]) -> dict[str, str]:
@@ -72,11 +91,6 @@ def _form(options: dict[str, str]) -> str:
             words[0] = BATCH
         parts.append(f"{name.strip()}{colon}{','.join(words)}")
     return ";".join(parts)
-
-
-def _batch(options: dict[str, str]) -> int | None:
-    lead = _lead(options.get("input_shape", ""))
-    return int(lead) if lead is not None and re.fullmatch(r"\d{1,9}", lead, re.ASCII) and int(lead) else None
 
 
 def _options(options: dict[str, str], remarks: list[str], single: bool) -> tuple[list[str], str | None]:

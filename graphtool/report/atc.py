@@ -40,7 +40,8 @@ def explained_data(one: Explained) -> dict[str, Any]:
         for given in one.given
     ]
     findings = [finding_data(found) for found in one.findings]
-    return {"line": one.line, "text": one.text, "ok": not one.wrong, "options": options, "findings": findings}
+    used = {"variables": {name: list(values) for name, values in one.variables.items()}}
+    return {"line": one.line, "text": one.text, "ok": not one.wrong, "options": options, "findings": findings, **used}
 
 
 def print_findings(found: Sequence[Finding]) -> None:
@@ -63,6 +64,8 @@ def print_explained(found: Sequence[Explained]) -> None:
             value = show(given.value, _WIDE)
             text = f"{given.option.help}  [{_brief(given.option.source)}]" if given.option else "unknown to ATC"
             line(f"  {given.name:{wide}}  {value:26}  {text}", "" if given.option else "red")
+        for name, values in one.variables.items():
+            line(f"  ${name} is {', '.join(show(value, _WIDE) for value in values)} in this script", "dim")
         print_findings(one.findings)
         line()
     levels = Counter(_worst(one) for one in found)

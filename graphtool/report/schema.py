@@ -148,7 +148,9 @@ FINDING = _shared("atc-finding", noted("What ATC would say; code is ATC's own, o
     option=TEXT, level={"enum": ["error", "warning", "note"]}, code=TEXT, reason=TEXT, fix=TEXT, source=TEXT,
 )))  # fmt: skip
 GIVEN = table(name=TEXT, value=TEXT, known=FLAG, help=TEXT, source=TEXT)
-EXPLAINED = table(line=COUNT, text=TEXT, ok=FLAG, options=many(GIVEN), findings=many(FINDING))
+EXPLAINED = table(
+    line=COUNT, text=TEXT, ok=FLAG, options=many(GIVEN), findings=many(FINDING), variables=by_name(WORDS)
+)  # fmt: skip
 PAIRED: dict[str, Schema] = {
     "before": TEXT, "after": TEXT,
     "paired_by": {"enum": ["map", "name", "structure", "type", "values", "position"]},
