@@ -267,6 +267,7 @@ def test_output_type_per_node() -> None:
     assert '--out_nodes="half:0" --output_type="half:0:FP16"' in followed
     assert refused(icnet(), with_options(out_nodes="Resize_317:0", output_type="Conv_315:0:FP16")) == (
         "atc_profiles/ascend310.toml: options.output_type: 'Conv_315:0' must be in out_nodes too (ATC: E10001)"
+        " [GE omg.cc, v2.0.0, 2023-03]"
     )
 
 
@@ -330,7 +331,7 @@ def test_shapes_are_held_against_the_graph() -> None:
     assert refused(made, overrides={"input_shape": "image:1,1,8,8"}) == (
         "--atc input_shape: input 'image': dimension 1 is 3 in the graph, not 1"
     )
-    assert refused(one(1, 0)) == "input 'x': dimension 1 is 0, which ATC refuses (E10011)"
+    assert refused(one(1, 0)) == "input 'x': dimension 1 is 0, which ATC refuses (E10011) [GE, v2.0.0, 2023-03]"
 
 
 def test_a_shape_of_the_command_line_and_the_batches_of_a_profile() -> None:
@@ -418,7 +419,7 @@ def test_dynamic_sizes() -> None:
         "input 'x': -1 needs dynamic_batch_size or another such option"
     )
     assert refused(one(1, 3), with_options(dynamic_batch_size="1,2")).endswith(
-        "dynamic_batch_size needs a -1 in input_shape (ATC: E10003)"
+        "dynamic_batch_size needs a -1 in input_shape (ATC: E10003) [GE, v2.0.0, 2023-03]"
     )
 
 
@@ -489,7 +490,7 @@ def test_overrides() -> None:
     )
     assert refused(one(1), overrides={"soc_version": ""}) == "--atc: soc_version: ATC needs it"
     assert refused(one(1), with_options(precision_mode="force_fp32"), overrides={"precision_mode_v2": "fp16"}) == (
-        "--atc precision_mode_v2: does not go with precision_mode (ATC: E10056)"
+        "--atc precision_mode_v2: does not go with precision_mode (ATC: E10056) [GE 2025; DOC 6.2.RC2 atctool_000093]"
     )
     assert refused(one(1), Profile("p", "p.toml")) == "p.toml: options.soc_version: missing; ATC needs it"
     assert refused(one(1), batches=[0]) == "batches and shapes are whole numbers above 0, not '0'"
@@ -530,7 +531,8 @@ def test_model_paths() -> None:
     (command,) = emit(one(1), "my model.onnx")
     assert '--model="my model.onnx" --output="my model_bs1" ' in command.text()
     assert command.notes == (
-        "ATC refuses 'my model.onnx': a path may hold letters, digits, '-', '.', '_', Chinese (E10001)",
+        "ATC refuses 'my model.onnx': a path may hold letters, digits, '-', '.', '_', Chinese (E10001)"
+        " [GE, 2020 to 2025]",
     )
     assert emit(one(1), "模型/ICNet-v1.2.onnx")[0].notes == ()
     assert refused(one(1), path="a\nb.onnx") == (

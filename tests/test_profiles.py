@@ -160,27 +160,32 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         ("[options]\nout-nodes = 'a:0'\nout_nodes = 'b:0'", "options.out_nodes: out_nodes is there twice"),
         (
             "[options]\ndynamic_batch_size = '1,2'\ndynamic_dims = '1'",
-            "options.dynamic_dims: does not go with dynamic_batch_size (ATC: E10009)",
+            "options.dynamic_dims: does not go with dynamic_batch_size (ATC: E10009)"
+            " [GE CheckDynamicInputParamValid, v2.0.0, 2023-03]",
         ),
         (
             "[options]\noptypelist_for_implmode = 'Gelu'",
-            "options.optypelist_for_implmode: needs op_select_implmode (ATC: E10001)",
+            "options.optypelist_for_implmode: needs op_select_implmode (ATC: E10001)"
+            " [GE CheckImplmodeParamValid, v2.0.0, 2023-03]",
         ),
         (
             "[options]\nmodify_mixlist = 'a.json'\nprecision_mode = 'force_fp32'",
-            "options.modify_mixlist: needs precision_mode=allow_mix_precision (ATC: E10001)",
+            "options.modify_mixlist: needs precision_mode=allow_mix_precision (ATC: E10001) [GE, v2.0.0, 2023-03]",
         ),
         (
             "[options]\nprecision_mode = 'force_fp32'\nprecision_mode_v2 = 'fp16'",
-            "options.precision_mode_v2: does not go with precision_mode (ATC: E10056)",
+            "options.precision_mode_v2: does not go with precision_mode (ATC: E10056)"
+            " [GE 2025; DOC 6.2.RC2 atctool_000093]",
         ),
         (
             "[options]\ndynamic_dims = '1'\ninsert_op_conf = 'aipp.cfg'",
-            "options.dynamic_dims: does not go with insert_op_conf (ATC: E10001, no AIPP with dynamic dims)",
+            "options.dynamic_dims: does not go with insert_op_conf (ATC: E10001, no AIPP with dynamic dims)"
+            " [GE, v2.0.0, 2023-03: dynamic dims function does not support aipp]",
         ),
         (
             "[options]\nenable_compress_weight = true\ncompress_weight_conf = 'a.cfg'",
-            "options.compress_weight_conf: does not go with enable_compress_weight=true (ATC: E10047)",
+            "options.compress_weight_conf: does not go with enable_compress_weight=true (ATC: E10047)"
+            " [GE, v2.0.0, 2023-03]",
         ),
         ("[passes]\npipeline = ['a']", "passes.pipeline: ['a'] is not a list of passes such as 'a,b:key=1'"),
         ("[passes]\nrename = 1", "passes.rename: 1 is not a table of parameters (PASS.PARAM = VALUE)"),
@@ -278,7 +283,10 @@ def test_a_mistake_in_the_base_names_the_base(tmp_path: Path) -> None:
 def test_options_that_clash_only_with_the_base(tmp_path: Path) -> None:
     (tmp_path / "base.toml").write_text("[options]\nprecision_mode = 'force_fp32'")
     message = refused(tmp_path, "extends = 'base'\n[options]\nprecision_mode_v2 = 'fp16'")
-    assert message == "options.precision_mode_v2: does not go with precision_mode (ATC: E10056)"
+    assert (
+        message == "options.precision_mode_v2: does not go with precision_mode (ATC: E10056)"
+        " [GE 2025; DOC 6.2.RC2 atctool_000093]"
+    )
 
 
 def test_circles(tmp_path: Path) -> None:

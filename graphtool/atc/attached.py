@@ -61,7 +61,7 @@ def config_files(
             continue
         for one in configs.check(name, text, graph, "dynamic_image_size" in options):
             if one.level == "error":
-                raise ProfileError(f"{where}: {one.reason} (ATC: {one.code})")
+                raise ProfileError(f"{where}: {one.reason} (ATC: {one.code}) [{one.source}]")
             notes.append(f"{path}: {one.reason} ({one.source})")
         if name == "insert_op_conf":
             notes += _aipp_notes(text, graph)

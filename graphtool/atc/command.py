@@ -121,7 +121,8 @@ def _held(wishes: Wishes, options: Mapping[str, str]) -> list[str]:
     for one in found:
         if one.level == "error":
             code = f" (ATC: {one.code})" if one.code else ""
-            raise ProfileError(f"{wishes.where(one.option)}: {one.reason}{code}; {one.fix or one.source}")
+            fix = f"; {one.fix}" if one.fix else ""
+            raise ProfileError(f"{wishes.where(one.option)}: {one.reason}{code}{fix} [{one.source}]")
     return [f"{one.text()} ({one.source})" for one in found]
 
 
@@ -152,7 +153,10 @@ def _outputs(graph: Graph, wishes: Wishes) -> tuple[outputs.OutNodes, str]:
     for node, _ in kind if isinstance(kind, list) else ():
         if node not in wanted:
             word = quoted(values.format_nodes([node]))
-            raise ProfileError(f"{wishes.where('output_type')}: {word} must be in out_nodes too (ATC: E10001)")
+            raise ProfileError(
+                f"{wishes.where('output_type')}: {word} must be in out_nodes too (ATC: E10001)"
+                " [GE omg.cc, v2.0.0, 2023-03]"
+            )
     where = wishes.where("out_nodes")
     if "out_nodes" in wishes.overrides:
         out = outputs.named(graph, wanted, where)
@@ -208,7 +212,7 @@ def _path_notes(*paths: str) -> list[str]:
     refused = [path for path in paths if not _ATC_PATH.fullmatch(path)]
     # the output takes its name from the model: one of the two is enough
     return [
-        f"ATC refuses {quoted(p)}: a path may hold letters, digits, '-', '.', '_', Chinese (E10001)"
+        f"ATC refuses {quoted(p)}: a path may hold letters, digits, '-', '.', '_', Chinese (E10001) [GE, 2020 to 2025]"
         for p in refused[:1]
     ]
 

@@ -254,4 +254,4 @@ def conflict(options: Mapping[str, str]) -> tuple[str, str] | None:
     These are options that graphtool writes, so there is an input_shape even where none is given.
     """
     implied = {"input_shape": "{shapes}", **completed(options)}
-    return next(((name, why) for name, why, _ in conflicts(implied)), None)
+    return next(((name, f"{why} [{relation.source}]") for name, why, relation in conflicts(implied)), None)

@@ -83,7 +83,9 @@ def plan(graph: Graph, request: Request) -> Shapes:
     for value in inputs:
         _check(value, shapes[value.name], request)
     if request.gears and not any(-1 in dims for dims in shapes.values()):
-        raise ProfileError(f"{request.where}: {request.gears} needs a -1 in input_shape (ATC: E10003)")
+        raise ProfileError(
+            f"{request.where}: {request.gears} needs a -1 in input_shape (ATC: E10003) [GE, v2.0.0, 2023-03]"
+        )
     batches, fixed = _batches(inputs, shapes, request)
     return Shapes(shapes, batches, fixed, _notes(inputs, shapes, request))
 
@@ -162,7 +164,9 @@ def _check(value: Value, dims: Dims, request: Request) -> None:
                 f"{where}: input {quoted(value.name)}: -1 needs dynamic_batch_size or another such option"
             )
         if dim == 0:
-            raise ProfileError(f"input {quoted(value.name)}: dimension {axis} is 0, which ATC refuses (E10011)")
+            raise ProfileError(
+                f"input {quoted(value.name)}: dimension {axis} is 0, which ATC refuses (E10011) [GE, v2.0.0, 2023-03]"
+            )
         # the batch may be overridden (a model that does not bear it fails in ATC), an image size may not
         if dim != BATCH and not (dim == -1 and axis == 0) and isinstance(has, int) and dim != has:
             raise ProfileError(
