@@ -154,11 +154,13 @@ class Judge(Following):
             raise FeedError(f"the original cannot be run, so nothing can be judged: {self.fault}")
         feed = self.translated(graph, outcome.applied.renamed)
         try:
-            outputs = Session(graph).run(feed)
+            session = Session(graph)
+            outputs = session.run(feed)
         except RunError as error:
             return Verdict(False, "not run", "", reason=f"the graph still does not run: {error}")
         self.go_on(spec, outcome, graph, feed, outputs)
         self.cones = Cones(graph, feed)
+        self.cones.on &= not session.stood_in
         return Verdict(True, "runs", "", notes=(f"before the pass it did not run: {self.fault}",))
 
     def _adapted(self, spec: Pass, outcome: Outcome, snapshots: Graph, graph: Graph) -> Verdict:

@@ -116,6 +116,12 @@ def print_result(result: Result) -> None:
         _print_step(step)
     if run.closed is not None:
         line("the whole graph was run once more at the end, and computes what was promised", "dim")
+        for name, found in run.closed.figures.items():
+            if found.changed:
+                line(
+                    f"    {show(name)}, since the start or the last pass that changes numbers: {figure_text(found)}",
+                    "dim",
+                )
     if result.path is not None:
         for name, (was, now, total) in result.classes().items():
             line(f"classes in output {show(name)}: {was} of {total} before, {now} after")
@@ -193,7 +199,11 @@ def _print_cost(step: Step) -> None:
 
 def _print_verdict(verdict: Verdict) -> None:
     if verdict.judged != "whole":
-        what = "nothing that it needs is touched" if verdict.judged == "untouched" else f"judged on a {verdict.judged}"
+        what = (
+            "each output is computed as before: nothing was run"
+            if verdict.judged == "untouched"
+            else f"judged on a {verdict.judged}"
+        )
         line(f"  {what}", "dim")
     if verdict.figures:
         where = f", on the worst of {len(verdict.feeds)} feeds, {verdict.feed}" if verdict.feeds else ""
