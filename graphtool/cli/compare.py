@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphtool.cli.common import Json, Reports, Seed, Shapes, dump, progress
+from graphtool.cli.common import Json, Pictures, Reports, SaveOutputs, Seed, Shapes, dump, progress
 from graphtool.cli.run import Max, Min
 
 if TYPE_CHECKING:
     from graphtool.graph import Graph
+    from graphtool.kept import Keep
 
 Feed = Annotated[
     list[str] | None,
@@ -57,6 +58,8 @@ def compare(
     as_ascend: Annotated[
         bool, typer.Option("--as-ascend", help="Against a model of the Ascend 310, from public sources.")
     ] = False,
+    save_outputs: SaveOutputs = None,
+    pictures: Pictures = None,
     report: Reports = None,
     json: Json = False,
 ) -> None:
@@ -74,7 +77,11 @@ def compare(
     they differ from ONNX. From public sources of a stated date; nothing was tried on a device.
     """
     from graphtool.errors import UsageError
+    from graphtool.kept import Keep
 
+    keep = Keep(save_outputs, pictures)
+    if as_ascend or after is None or after.is_dir() or inputs:
+        _fits({"--save-outputs": save_outputs, "--pictures": pictures}, "they are for two models")
     if as_ascend and not inputs:
         idle = {"--layers": layers, "--map": map_, "--pytorch": pytorch, "--dtype": dtype}
         _fits({"a second model": after, **idle}, "--as-ascend takes one model and a feed, or a folder and --inputs")
@@ -88,7 +95,7 @@ def compare(
         _board(before, after, inputs, pytorch, dtype, shape, map_, (min_, max_), as_ascend, report, json)
     else:
         _fits({"--pytorch": pytorch, "--dtype": dtype}, "they are about a folder of files, given as the second word")
-        _models(before, after, seed, feed, shape, map_, layers, (min_, max_), report, json)
+        _models(before, after, seed, feed, shape, map_, layers, (min_, max_), keep, report, json)
 
 
 def _fits(words: dict[str, object], why: str) -> None:
@@ -113,28 +120,34 @@ def _loaded(path: Path) -> Graph:
 
 def _models(
     before: Path, after: Path, seed: int, feed: list[str] | None, shape: list[str] | None, maps: list[str] | None,
-    layers: bool, bounds: tuple[list[str] | None, list[str] | None], report: list[str] | None, json: bool,
+    layers: bool, bounds: tuple[list[str] | None, list[str] | None], keep: Keep, report: list[str] | None, json: bool,
 ) -> None:  # fmt: skip
     from graphtool import job
     from graphtool.atc.target import shapes_of
     from graphtool.comparator import compare_models
     from graphtool.errors import PromiseError
     from graphtool.report.compare import compare_report, comparison_data, print_comparison
+    from graphtool.report.console import line
     from graphtool.report.files import wanted, write
 
+    keep.check()
     places = wanted(report or (), json, [before, after])
     budgets = job.budgets_of(bounds[0] or (), bounds[1] or ())
     a, b = _loaded(before), _loaded(after)
+    hints: list[str] = []
     with progress() as watch:
         found = compare_models(
             a, b, feed=job.feed_for(a, feed, seed, ()).arrays if feed else None, seed=seed,
             shapes=shapes_of(shape or ()), maps=maps or (), budgets=budgets, layers=layers, watch=watch,
+            keep=lambda pairs: hints.extend(keep.write([("one feed", pairs)])),
         )  # fmt: skip
     shown = write(compare_report(str(before), str(after), found, layers), places)
     if json:
         dump("compare", comparison_data(found, layers))
     elif not shown:
         print_comparison(found, layers)
+        for hint in hints:
+            line(hint, "cyan")
     if found.broken:
         raise PromiseError(f"over the budget: {found.broken[0]}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
@@ -91,17 +91,20 @@ def compare_models(
     layers: bool = False,
     watch: Watch = lambda _: None,
     most: int = MOST_BYTES,
+    keep: Callable[[Mapping[str, tuple[Array, Array]]], None] = lambda _: None,
 ) -> Comparison:
     """Run two models on one feed, and find the first tensor at which they part where an output does.
 
     Both must be such that onnxruntime can run them. ``feed`` is by the inputs of ``a``; without one it is drawn.
     An output diverges where it breaks one of ``budgets``, or where none bounds it, where it is further off than the
     noise of ``a`` explains. ``layers`` compares the inner tensors even where no output diverges. ``most`` bounds the
-    bytes of inner tensors held at a time on either side. Raises UsageError where inputs or outputs cannot be paired,
-    FeedError or RunError where a graph cannot run, PromiseError where ``a`` disagrees with itself.
+    bytes of inner tensors held at a time on either side. ``keep`` is given both outputs of each pair. Raises UsageError
+    where inputs or outputs cannot be paired, FeedError or RunError where a graph cannot run, PromiseError where ``a``
+    disagrees with itself.
     """
     ran = run_both(a, b, feed=feed, seed=seed, shapes=shapes, maps=maps, watch=watch)
     outputs, figures = ran.outputs, ran.figures()
+    keep({pair.after: (ran.was[pair.before], ran.now[pair.after]) for pair in outputs})
     reasons = tuple(broken(budgets, figures))
     allowed, growth = _allowed(a, ran, figures, budgets, watch)
     ran = replace(ran, session=None)  # which holds memory
