@@ -197,6 +197,14 @@ def _print_cost(step: Step) -> None:
         line(f"  cost of all nodes: {sums}, {flow}")
 
 
+def _on_feeds(verdict: Verdict) -> str:
+    """Return on which feed the figures are, where there are several."""
+    if not verdict.feeds:
+        return ""
+    same = all(found.changed == 0 for heard in verdict.feeds for found in heard.figures.values())
+    return f", on {len(verdict.feeds)} feeds" if same else f", worst of {len(verdict.feeds)} feeds: {verdict.feed}"
+
+
 def _print_verdict(verdict: Verdict) -> None:
     if verdict.judged != "whole":
         what = (
@@ -206,8 +214,7 @@ def _print_verdict(verdict: Verdict) -> None:
         )
         line(f"  {what}", "dim")
     if verdict.figures:
-        where = f", on the worst of {len(verdict.feeds)} feeds, {verdict.feed}" if verdict.feeds else ""
-        line(f"  compared with {show(verdict.against)}{where}:")
+        line(f"  compared with {show(verdict.against)}{_on_feeds(verdict)}:")
     for name, found in verdict.figures.items():
         allowed = f" (allowed {verdict.tolerance[name]:.3g})" if name in verdict.tolerance else ""
         line(f"    {show(name)}: {figure_text(found)}{allowed}")
