@@ -9,8 +9,9 @@ from typing import Any
 from graphtool.atc.ascend_model import AS_OF, Ascend, Change
 from graphtool.comparator.half import LARGEST
 from graphtool.errors import quoted, show
-from graphtool.report.console import figure_text, line
+from graphtool.report.console import line
 from graphtool.report.data import document, figures_data
+from graphtool.report.figures import figure_text
 from graphtool.report.finding import Finding, Item, Report
 
 _MOST = 6

@@ -9,8 +9,9 @@ from typing import Any
 from graphtool.comparator import Comparison, Divergence, Pair, Row
 from graphtool.errors import quoted, show
 from graphtool.parity.metrics import Figures
-from graphtool.report.console import figure_text, line
+from graphtool.report.console import line
 from graphtool.report.data import document, figures_data
+from graphtool.report.figures import figure_text
 from graphtool.report.finding import Finding, Item, Report
 
 _HOW = {

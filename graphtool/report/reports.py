@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from graphtool.errors import show
 from graphtool.job import Result
 from graphtool.pipeline import Step
-from graphtool.report.console import MANY_NODES, figure_text, verdict_word
+from graphtool.report.console import MANY_NODES, verdict_word
 from graphtool.report.data import document, result_data
+from graphtool.report.figures import figure_text
 from graphtool.report.finding import Finding, Item, Report, Status
 from graphtool.reproducer import broken_text
 
