@@ -13,9 +13,10 @@ from graphtool.culprit.rank import Ranking, rank
 from graphtool.culprit.tune import Tuned, tune
 from graphtool.errors import ModelError, UsageError, quoted, show
 from graphtool.graph.save import write_text
-from graphtool.job import Request, budgets_of, prepare, sound, trials_for
+from graphtool.job import Request, budgets_of, cannot_run, prepare, sound, trials_for
 from graphtool.parity.budget import METRICS, Budget
 from graphtool.parity.feed import Feed
+from graphtool.parity.runerror import RunError
 
 Watch = Callable[[str], None]
 _DRAWN = 2  # feeds that a tuned pipeline is verified on where none is named
@@ -105,7 +106,10 @@ def _bench(request: Request, watch: Watch, held: bool) -> tuple[Bench, list[Budg
     sound(graph)
     budgets = budgets_of(request.minima, request.maxima) or list(profile.budgets)
     trials = trials_for(graph, request)
-    return Bench(graph, stages, catalog, trials, budgets, request.truth, held, watch), budgets
+    try:
+        return Bench(graph, stages, catalog, trials, budgets, request.truth, held, watch), budgets
+    except RunError as error:
+        raise cannot_run(error, graph, request) from None
 
 
 def _own(bench: Bench) -> list[Budget]:

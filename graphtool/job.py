@@ -182,7 +182,7 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
     try:
         state = pipeline.begin(graph, stages, catalog, trials, budgets, request.truth, structure=True)
     except RunError as error:
-        raise _cannot_run(error, graph, request) from None
+        raise cannot_run(error, graph, request) from None
     if moved:
         state.notes.insert(0, SORTED)
     result = Result(request, state)
@@ -209,7 +209,7 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
     return result
 
 
-def _cannot_run(error: RunError, graph: Graph, request: Request) -> RunError:
+def cannot_run(error: RunError, graph: Graph, request: Request) -> RunError:
     """Return ``error`` with the input that the node depends on, where that was drawn, and the flag that helps."""
     helps = "--no-check applies the passes without running the model"
     if error.reason != "op" and not request.feed:

@@ -5,6 +5,7 @@ The original is run once, and so are the stages before the first that differs: a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -94,6 +95,8 @@ class Bench:
         self._states: list[Run] = [pipeline.begin(graph, self.stages, catalog, feed, budgets if held else (), truth)]
         self._figures: list[Bounded] = []  # those that a budget is held to, by stage
         self.whole = self._forward()
+        shared = Counter((unit.stage, unit.place.spec, unit.place.where) for unit in self.whole.units)
+        self._shared = {key for key, count in shared.items() if count > 1}
 
     @property
     def notes(self) -> list[str]:
@@ -174,8 +177,7 @@ class Bench:
     def item(self, unit: Unit) -> str:
         """Return a unit as an item of ``only`` and ``skip``: by its node, or by what that makes where it must be."""
         place, sequence = unit.place, bool(self.stages[unit.stage].spec.sequence)
-        same = [u for u in self.whole.units if (u.stage, u.place.spec, u.place.where) == (unit.stage, *_key(place))]
-        name = place.where if len(same) == 1 else place.alias
+        name = place.alias if (unit.stage, place.spec, place.where) in self._shared else place.where
         return name if not sequence else f"{place.spec}@{name}" if place.where else place.spec
 
     def text(self, chosen: Sequence[Unit], last: int | None = None) -> str:
@@ -183,10 +185,6 @@ class Bench:
         end = len(self.stages) if last is None else last + 1
         stages = (self.staged(number, chosen, short=True) for number in range(end))
         return ",".join(stage.text() for stage in stages if stage is not None)
-
-
-def _key(place: Place) -> tuple[str, str]:
-    return place.spec, place.where
 
 
 def _selected(stage: Stage, held: bool) -> Stage:

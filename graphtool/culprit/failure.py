@@ -63,13 +63,13 @@ class Failure:
 class Looker:
     """Does a job with one model after the other, in one child as long as that lives. A context manager.
 
-    A job may take ``seconds``, and the child ``memory`` bytes (None: what is usual).
+    A job may take ``seconds``.
     """
 
-    def __init__(self, job: Job, seconds: float, memory: int | None = None) -> None:
+    def __init__(self, job: Job, seconds: float) -> None:
         self.job = job
         self.seconds = seconds
-        self._worker = Worker(Limits(memory, seconds))
+        self._worker = Worker(Limits(seconds=seconds))
 
     def __enter__(self) -> Looker:
         return self
