@@ -318,3 +318,9 @@ def test_two_files_of_one_output(tmp_path: Path) -> None:
         outputs_of(tmp_path, ["a"])
     (tmp_path / "a_1.npy").unlink()
     assert outputs_of(tmp_path, ["a"]).first == 1
+
+
+def test_what_is_no_tensor_of_numbers_and_what_is_empty(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableError, match="no tensor of numbers"):
+        read_output(written(tmp_path / "a.bin", EXPECTED), np.array(["a", "b"], object))
+    assert read_output(written(tmp_path / "b.bin", EXPECTED[:, :0]), EXPECTED[:, :0]).array.shape == (1, 0, 4, 6)

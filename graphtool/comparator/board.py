@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,7 @@ class _Work:
         self._labels: set[str] = set()  # outputs that are no floats
         self._theirs: dict[tuple[str, str], Sketch] = {}  # of onnxruntime's outputs
         self._files: dict[tuple[str, str, str], Sketch] = {}
+        self._matrices: dict[Hashable, tuple[list[tuple[str, str]], Array]] = {}
 
     def outputs(
         self, samples: Sequence[Sample], names: Sequence[str], watch: Watch
@@ -226,7 +227,7 @@ class _Work:
     @staticmethod
     def _mended(read: Read, expected: Array) -> Read:
         """Return float16 numbers in place of their bit patterns, where a file holds those."""
-        if not eps_of(expected.dtype) or distance(read.array, expected) < _ODD:
+        if not eps_of(expected.dtype) or expected.dtype.kind == "c" or distance(read.array, expected) < _ODD:
             return read
         half = bits_of_half(read.array)
         if half is None or distance(half, expected) > _FITS:
@@ -245,23 +246,29 @@ class _Work:
             return row
         return replace(row, beyond=True)
 
+    def _drawn(self, key: Hashable) -> tuple[list[tuple[str, str]], Array]:
+        """Return all of onnxruntime's outputs of one shape and type, by sample and output, and a sketch in each row."""
+        if key not in self._matrices:
+            keys = [known for known, drawn in self._theirs.items() if drawn.key == key]
+            self._matrices[key] = keys, np.stack([self._theirs[known].samples for known in keys])
+        return self._matrices[key]
+
     def placed(self, row: Row) -> Row:
         """Return the row with whose numbers its file holds, where another sample or output is nearer by far."""
         own = self._files.get((row.stem, row.output, row.file))
         theirs = self._theirs.get((row.stem, row.output))
         if own is None or theirs is None or own.key != theirs.key:
             return row
-        others = [(stem, name) for (stem, name), drawn in self._theirs.items() if drawn.key == own.key]
-        off = {key: _off(own, self._theirs[key]) for key in others if row.beyond or key[1] == row.output}
-        stem, name = min(off, key=lambda key: off[key])
-        if (stem, name) == (row.stem, row.output) or off[stem, name] > _NEARER * _off(own, theirs):
+        keys, samples = self._drawn(own.key)
+        off = np.sqrt(np.mean(np.square(samples - own.samples), axis=1))
+        if not row.beyond:  # of the same output only
+            off[[name != row.output for _, name in keys]] = np.inf
+        stem, name = keys[int(np.argmin(off))]
+        mine = float(off[keys.index((row.stem, row.output))])
+        if (stem, name) == (row.stem, row.output) or float(off.min()) > _NEARER * mine:
             return row
         where = ([] if stem == row.stem else [f"sample {stem}"]) + ([] if name == row.output else [f"output {name}"])
         return replace(row, beyond=True, belongs=", ".join(where))
-
-
-def _off(x: Sketch, y: Sketch) -> float:
-    return float(np.sqrt(np.mean(np.square(x.samples - y.samples))))
 
 
 def _item(array: Array, place: int, batch: int) -> Array:

@@ -30,49 +30,53 @@ class Inputs:
         self.values = {value.name: value for value in graph.inputs}
         self.shapes = shapes
         self.batch = 1
+        self._single: set[str] = set()  # inputs of which a file holds one item of the batch
         for name, path in first.inputs.items():
-            fixed = self._shape(name)[0] if self._shape(name) else 1
-            if isinstance(fixed, int) and fixed > 1 and self._holds_one(name, path, fixed):
+            fixed = next(iter(self._shape(name)), None)
+            if fixed is not None and fixed > 1 and self._holds_one(name, path):
                 self.batch = fixed
+                self._single.add(name)
         self.notes: list[str] = []
 
     def _shape(self, name: str) -> list[int | None]:
-        """Return the sizes of an input; an open batch is 1, other open sizes are None."""
+        """Return the sizes of an input; open ones are None."""
         if name in self.shapes:
             return list(self.shapes[name])
         value = self.values[name]
         if value.shape is None:
             raise FeedError(f"input {quoted(name)} has no known rank; give --shape {quoted(name)[1:-1]}:1,3,224,224")
-        sizes: list[int | None] = [dim if isinstance(dim, int) else None for dim in value.shape]
-        if sizes and sizes[0] is None:
-            sizes[0] = 1
-        return sizes
+        return [dim if isinstance(dim, int) else None for dim in value.shape]
 
-    def _holds_one(self, name: str, path: Path, batch: int) -> bool:
+    def _holds_one(self, name: str, path: Path) -> bool:
         sizes = self._shape(name)[1:]
         if any(size is None for size in sizes):
             return False
         item = math.prod(size for size in sizes if size is not None)
+        if item == 0:
+            return False
         if path.suffix == ".npy":
             return bool(_load(path).size == item)
         width = numpy_dtype(self.values[name].dtype).itemsize
-        return path.stat().st_size in (item * width, item * width // 2) and batch > 1
+        return path.stat().st_size in (item * width, item * width // 2)
 
     def read(self, samples: Sequence[Sample]) -> dict[str, Array]:
         """Return the feed of one run for as many samples as ``batch``, or fewer: the last one is repeated."""
         feed = {}
         for name in self.values:
-            parts = [self._one(name, sample.inputs[name]) for sample in samples]
-            parts += parts[-1:] * (self.batch - len(parts))
+            of = samples if name in self._single else samples[:1]
+            parts = [self._one(name, sample.inputs[name]) for sample in of]
+            parts += parts[-1:] * (self.batch - len(parts) if name in self._single else 0)
             feed[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return feed
 
     def _one(self, name: str, path: Path) -> Array:
         value, sizes = self.values[name], self._shape(name)
-        if self.batch > 1 and sizes:
+        if name in self._single:
             sizes[0] = 1
         dtype = numpy_dtype(value.dtype)
         where = f"input file {quoted(path)}: {quoted(name)} is {value.type_text()}"
+        if dtype.hasobject:
+            raise FeedError(f"{where}: strings have no raw form, and boards take none")
         if path.suffix == ".npy":
             array = _load(path)
             if array.ndim != len(sizes) or any(
@@ -89,6 +93,8 @@ class Inputs:
 
     def _raw(self, data: bytes, value: Value, sizes: list[int | None], dtype: np.dtype[Any], where: str) -> Array:
         item = math.prod(size for size in sizes if size is not None)
+        if sizes and sizes[0] is None and (sizes.count(None) > 1 or not data or len(data) % (item * dtype.itemsize)):
+            sizes[0] = 1  # the batch of a board's sample
         open_ = [axis for axis, size in enumerate(sizes) if size is None]
         if len(open_) > 1:
             raise FeedError(f"{where}: its size does not tell several open dimensions; give --shape or .npy files")

@@ -49,6 +49,8 @@ def read_output(path: Path, expected: Array, dtype: str | None = None) -> Read:
     ``dtype`` is the element type where the user knows it. Raises UnreadableError for a file that is truncated, too
     long, or of no type of that size.
     """
+    if expected.dtype.hasobject or expected.dtype.kind in "US":
+        raise UnreadableError("the model's output is no tensor of numbers: nothing to compare it with")
     if path.suffix == ".npy":
         return _from_npy(path, expected)
     if path.suffix == ".txt":
@@ -60,12 +62,12 @@ def read_output(path: Path, expected: Array, dtype: str | None = None) -> Read:
         if len(data) != count * kind.itemsize and not _blocked(len(data), expected, kind.itemsize):
             raise UnreadableError(_wrong_size(len(data), {dtype: count * kind.itemsize}))
         return _shaped(np.frombuffer(data, kind.newbyteorder("<") if kind.kind != "V" else kind), expected, dtype)
-    options = _options(expected)
-    fitting = [name for name in options if count and count * TYPES[name].itemsize == len(data)]
-    fitting = fitting or [name for name in options if _blocked(len(data), expected, TYPES[name].itemsize)]
+    kinds = _options(expected)
+    fitting = [name for name, kind in kinds.items() if count * kind.itemsize == len(data)]
+    fitting = fitting or [name for name, kind in kinds.items() if _blocked(len(data), expected, kind.itemsize)]
     if not fitting:
-        raise UnreadableError(_wrong_size(len(data), {name: count * TYPES[name].itemsize for name in options}))
-    readings = [_shaped(np.frombuffer(data, TYPES[name]), expected, name) for name in fitting]
+        raise UnreadableError(_wrong_size(len(data), {name: count * kind.itemsize for name, kind in kinds.items()}))
+    readings = [_shaped(np.frombuffer(data, kinds[name]), expected, name) for name in fitting]
     best = _nearest(readings, expected)
     others = [found.dtype for found in readings if found is not best and not _same(found.array, best.array)]
     if not others:
@@ -74,16 +76,18 @@ def read_output(path: Path, expected: Array, dtype: str | None = None) -> Read:
     return Read(best.array, best.dtype, (*best.notes, *([note] if best.dtype != fitting[0] else ())))
 
 
-def _options(expected: Array) -> list[str]:
+def _options(expected: Array) -> dict[str, np.dtype[Any]]:
     """Return the types that an output may have in a file, the likeliest of each size first."""
-    own = expected.dtype.name
-    if eps_of(expected.dtype):
-        names = ["float32", "float16", "float64", "int8", "uint8", "int32"]
-    elif expected.dtype.kind == "b":
-        names = ["bool", "int32", "float32", "float16"]
+    own = expected.dtype
+    if own.name in ("float32", "float16", "float64"):
+        names = "float32 float16 float64 int8 uint8 int32"
+    elif own.kind == "b":
+        names = "bool int32 float32 float16"
+    elif own.kind == "c" or own.name not in TYPES:
+        return {own.name: own}  # complex, float8 and what else only onnxruntime makes
     else:
-        names = [own, "int32", "int64", "uint8", "int8", "int16", "float16", "float32"]
-    return [name for name in dict.fromkeys(names) if name in TYPES]
+        names = f"{own.name} int32 int64 uint8 int8 int16 float16 float32"
+    return {name: TYPES[name] for name in names.split()}
 
 
 def _nearest(readings: list[Read], expected: Array) -> Read:
