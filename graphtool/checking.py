@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from graphtool import job
+from graphtool import job, pipeline
 from graphtool.atc.ascend_model import chip_model, with_semantics
 from graphtool.atc.profile import Profile
 from graphtool.atc.target import Target, shapes_of
@@ -18,7 +18,7 @@ from graphtool.lint.rulefile import selected, shipped_rules
 from graphtool.lint.target import Aim
 from graphtool.parity.metrics import Figures, compare
 from graphtool.parity.session import Array, Session
-from graphtool.rewrite import Catalog, parse_pipeline
+from graphtool.rewrite import Catalog, Pass, parse_pipeline
 
 Watch = Callable[[str], None]
 _ROUNDS = 3  # of fixing what an earlier round has brought up
@@ -55,6 +55,7 @@ class CheckResult:
 
     request: CheckRequest
     profile: Profile
+    graph: Graph
     before: Checked
     after: Checked | None = None
     run: job.Result | None = None
@@ -90,11 +91,9 @@ def check_model(request: CheckRequest, watch: Watch = lambda _: None) -> CheckRe
     if request.run or request.feed:
         aim = replace(aim, feed=job.feed_for(graph, request.feed, request.seed, request.shapes))
     shapes_of(request.shapes)
-    result = CheckResult(request, profile, check(graph, rules, aim, watch))
+    result = CheckResult(request, profile, graph, check(graph, rules, aim, watch))
     if request.fix:
         _fix(result, watch)
-        if result.run is not None:
-            result.after = check(result.run.run.graph, rules, aim, watch)
         result.left = {word: why for word, why in result.left.items() if word in result.latest.fixes}
     return result
 
@@ -103,14 +102,14 @@ def _fix(result: CheckResult, watch: Watch) -> None:
     """Run the passes that remove findings, and those that remove what is found behind them."""
     request, catalog = result.request, Catalog()
     words: list[str] = []
-    found: Checked = result.before
+    found, graph = result.before, result.graph
     for _ in range(_ROUNDS):
         fresh = []
         for word in found.fixes:
-            reason = _unsafe(word, catalog, result.profile) if not request.unsafe else ""
+            reason = _refusal(word, graph, catalog, result)
             if reason:
                 result.left[word] = reason
-            elif word not in words:
+            else:
                 fresh.append(word)
         if not fresh:
             break
@@ -120,14 +119,28 @@ def _fix(result: CheckResult, watch: Watch) -> None:
             feed=request.feed, shapes=request.shapes, keep_going=True, atc=False,
         )  # fmt: skip
         result.run = job.run(run, watch)
-        found = check(result.run.run.graph, result.before.rules, result.before.aim, watch)
+        graph = result.run.run.graph
+        found = result.after = check(graph, result.before.rules, result.before.aim, watch, words)
     if result.run is not None:
         _compare(result, watch)
 
 
-def _unsafe(word: str, catalog: Catalog, profile: Profile) -> str:
+def _refusal(word: str, graph: Graph, catalog: Catalog, result: CheckResult) -> str:
+    """Return why a pass is not run: it is not safe, or not for this graph; an empty string where it is."""
+    stages = parse_pipeline(word, catalog, None, result.profile.passes)
+    if not result.request.unsafe:
+        reason = _unsafe(stages[0].spec, result.profile)
+        if reason:
+            return f"{reason}; --unsafe-fixes does"
+    try:
+        pipeline.dry_run(graph, stages, catalog)
+    except GraphtoolError as error:
+        return str(error)
+    return ""
+
+
+def _unsafe(spec: Pass, profile: Profile) -> str:
     """Return why a pass is not run without ``--unsafe-fixes``; an empty string where it is."""
-    spec = parse_pipeline(word, catalog)[0].spec
     asked = profile.passes.get(spec.name, {})
     if spec.name in (profile.pipeline or "").replace(",", " ").replace(":", " ").split() or asked:
         return ""  # the profile asks for it

@@ -101,7 +101,7 @@ def conversions(
             if (wide_resize and _is_linear(node, graph)) or (
                 node.op_type in _EITHER and any(v.name in made_float for v in data)
             ):
-                made_float.update(node.output)
+                made_float.update(name for name in node.output if sizes.of(name).dtype == TensorProto.FLOAT)
         else:
             for value in data:
                 if value.name in five and not _looks_only(node):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from graphtool.graph import Graph
@@ -40,7 +40,7 @@ class Checked:
     @property
     def fixes(self) -> tuple[str, ...]:
         """The passes that remove findings, each once, in the order in which they help each other."""
-        words = dict.fromkeys(word for finding in self.findings for word in finding.rule.fix)
+        words = dict.fromkeys(word for finding in self.findings for word in finding.fixes)
         return tuple(sorted(words, key=_place))
 
 
@@ -60,8 +60,10 @@ def _place(word: str) -> tuple[int, str]:
     return (1 + _LATE.index(name), word) if name in _LATE else (0, word)
 
 
-def check(graph: Graph, rules: Sequence[Rule], aim: Aim, watch: Watch = lambda _: None) -> Checked:
-    """Return what ``rules`` find in a sound graph for a target."""
+def check(
+    graph: Graph, rules: Sequence[Rule], aim: Aim, watch: Watch = lambda _: None, tried: Collection[str] = ()
+) -> Checked:
+    """Return what ``rules`` find in a sound graph for a target; passes that were ``tried`` do not help any more."""
     fitting, left = [], []
     for rule in rules:
         reason = unfit(rule, aim)
@@ -87,16 +89,16 @@ def check(graph: Graph, rules: Sequence[Rule], aim: Aim, watch: Watch = lambda _
     ordered: list[Found] = []
     for rule in fitting:
         ordered += [found for _, found in sorted(places[rule.id], key=lambda item: item[0])]
-    findings = [_scoped(found, aim) for found in ordered if isinstance(found, Finding)]
+    findings = [_scoped(found, aim, tried) for found in ordered if isinstance(found, Finding)]
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
     undecided = tuple(found for found in ordered if isinstance(found, Undecided))
     return Checked(aim, tuple(findings), undecided, tuple(fitting), tuple(left))
 
 
-def _scoped(finding: Finding, aim: Aim) -> Finding:
-    """Return a finding with the releases that it is for, where it is not for all and none is named."""
+def _scoped(finding: Finding, aim: Aim, tried: Collection[str]) -> Finding:
+    """Return a finding with the releases that it is for, where it is not for all and none is named, and its passes."""
     only = finding.rule.cann.text if aim.cann is None and finding.rule.cann.ends else ""
-    return replace(finding, only=only) if only else finding
+    return replace(finding, only=only, fix=tuple(word for word in finding.fixes if word not in tried))
 
 
 def unfit(rule: Rule, aim: Aim) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,8 @@ def wide_data(ground: Ground, rule: Rule) -> Iterator[Found]:
     """Data in 64 bits."""
     for _, node, dtype, sizes in _wide(ground.graph):
         if not sizes:
-            yield at_node(rule, node, op=node.op_type, dtype=dtype)
+            found = at_node(rule, node, op=node.op_type, dtype=dtype)
+            yield replace(found, fix=("double_to_float" if dtype == "float64" else "int64_to_int32",))
 
 
 def wide_indexing(ground: Ground, rule: Rule) -> Iterator[Found]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from onnx import NodeProto
 
@@ -40,7 +41,21 @@ def unregistered(ground: Ground, rule: Rule) -> Iterator[Found]:
         if node.domain in _STANDARD and node.op_type not in table.opsets and node.op_type not in _PARSER:
             since = ops.versions(node.op_type)
             if since and since[0] <= last:
-                yield at_node(rule, node, op=node.op_type, date=table.date)
+                found = at_node(rule, node, op=node.op_type, date=table.date)
+                yield found if node.op_type == "Loop" else replace(found, fix=())
+
+
+# newer than the table, and known all the same: the operator map of msit, 2023-12
+_KNOWN_LATER = frozenset({"GridSample"})
+# passes that write an operator in older ones
+_WRITTEN_OUT = {
+    "Attention": ("decompose_attention",),
+    "Gelu": ("decompose_gelu",),
+    "LayerNormalization": ("decompose_layer_norm",),
+    "Mish": ("decompose_mish",),
+    "RMSNormalization": ("decompose_rms_norm",),
+    "Swish": ("decompose_silu",),
+}
 
 
 def later(ground: Ground, rule: Rule) -> Iterator[Found]:
@@ -49,9 +64,10 @@ def later(ground: Ground, rule: Rule) -> Iterator[Found]:
     last = max(max(versions) for versions in table.opsets.values() if versions)
     for node in _nodes(ground.graph):
         if node.domain in _STANDARD and node.op_type not in table.opsets:
-            since = ops.versions(node.op_type)
+            since = () if node.op_type in _KNOWN_LATER else ops.versions(node.op_type)
             if since and since[0] > last:
-                yield at_node(rule, node, op=node.op_type, since=since[0], last=last, date=table.date)
+                found = at_node(rule, node, op=node.op_type, since=since[0], last=last, date=table.date)
+                yield replace(found, fix=_WRITTEN_OUT.get(node.op_type, ()))
 
 
 def custom(ground: Ground, rule: Rule) -> Iterator[Found]:
@@ -83,27 +99,28 @@ def _spans(aim: Aim) -> tuple[Span, Span, str] | None:
     return one, other, f"CANN {known.version}: {known.source}"
 
 
-def _opset(ground: Ground, rule: Rule, span: Span, source: str) -> Found:
+def _opset(ground: Ground, rule: Rule, span: Span, source: str, to: int) -> Found:
     version = ground.graph.opset()
-    return at(rule, "model", f"opset {version}", opset=version, low=span[0], high=span[1], source=source)
+    found = at(rule, "model", f"opset {version}", opset=version, low=span[0], high=span[1], source=source)
+    return replace(found, fix=(f"convert_opset:to={to}",))
 
 
 def too_new(ground: Ground, rule: Rule) -> Iterator[Found]:
     """An opset above what the release documents and has plugins for."""
     version, spans = ground.graph.opset(), _spans(ground.aim)
     if version is not None and spans is not None and version > max(spans[0][1], spans[1][1]):
-        yield _opset(ground, rule, (spans[0][0], max(spans[0][1], spans[1][1])), spans[2])
+        yield _opset(ground, rule, (spans[0][0], max(spans[0][1], spans[1][1])), spans[2], spans[0][1])
 
 
 def undocumented(ground: Ground, rule: Rule) -> Iterator[Found]:
     """An opset above what the release documents, for which it has plugins."""
     version, spans = ground.graph.opset(), _spans(ground.aim)
     if version is not None and spans is not None and spans[0][1] < version <= spans[1][1]:
-        yield _opset(ground, rule, spans[0], spans[2])
+        yield _opset(ground, rule, spans[0], spans[2], spans[0][1])
 
 
 def too_old(ground: Ground, rule: Rule) -> Iterator[Found]:
     """An opset below what the release documents."""
     version, spans = ground.graph.opset(), _spans(ground.aim)
     if version is not None and spans is not None and version < spans[0][0]:
-        yield _opset(ground, rule, spans[0], spans[2])
+        yield _opset(ground, rule, spans[0], spans[2], spans[0][0])

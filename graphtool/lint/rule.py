@@ -83,6 +83,7 @@ class Finding:
     """A rule that holds at a place: a node, or what ``kind`` says (input, output, constant, model).
 
     ``only`` are the releases to which it applies, where none is named and it may not matter: a note, whatever it is.
+    ``fix`` are passes in place of the rule's.
     """
 
     rule: Rule
@@ -91,6 +92,12 @@ class Finding:
     text: str
     kind: str = "node"
     only: str = ""
+    fix: tuple[str, ...] | None = None
+
+    @property
+    def fixes(self) -> tuple[str, ...]:
+        """The passes that may remove it, in order."""
+        return self.rule.fix if self.fix is None else self.fix
 
     @property
     def level(self) -> Level:

@@ -42,7 +42,7 @@ def _target(checked: Checked) -> str:
 
 def _counts(checked: Checked) -> str:
     words = [f"{count} {level}{'s' if count != 1 else ''}" for level in LEVELS if (count := checked.count(level))]
-    fixable = sum(bool(found.rule.fix) for found in checked.findings)
+    fixable = sum(bool(found.fixes) for found in checked.findings)
     return (", ".join(words) or "nothing found") + (f"; {fixable} with a pass that helps" if fixable else "")
 
 
@@ -50,7 +50,8 @@ def _print_findings(checked: Checked, everything: bool) -> None:
     for rule, found in _by_rule(checked.findings):
         level = min((f.level for f in found), key=LEVELS.index)
         only = f" [only CANN {found[0].only}]" if found[0].only else ""
-        fix = f"  fix: {', '.join(rule.fix)}" if rule.fix else ""
+        words = dict.fromkeys(word for one in found for word in one.fixes)
+        fix = f"  fix: {', '.join(words)}" if words else ""
         line(f"{level:<7} {rule.id} {rule.summary}{_word(rule)}{only}{fix}", _STYLES[level])
         shown = found if everything else found[:_FEW]
         for one in shown:
@@ -109,7 +110,7 @@ def _print_hints(result: CheckResult) -> None:
         chips = ", ".join(sorted({chip for rule in foreign for chip in rule.devices}))
         line(f"no rules for {show(soc)} of its own: {len(foreign)} for {chips} were not applied", "yellow")
     for word, reason in result.left.items():
-        line(f"{word} was not run: {reason}; --unsafe-fixes does", "cyan")
+        line(f"{word} was not run: {show(reason, 300)}", "cyan")
     fixes = result.latest.fixes
     if result.request.fix and result.run is None:
         line("nothing to fix by a pass that may be run; no model was written", "cyan")
@@ -162,7 +163,7 @@ def check_data(result: CheckResult) -> dict[str, Any]:
 
 def _tally(checked: Checked) -> dict[str, int]:
     counts: dict[str, int] = {level: checked.count(level) for level in LEVELS}
-    return {**counts, "fixable": sum(bool(found.rule.fix) for found in checked.findings)}
+    return {**counts, "fixable": sum(bool(found.fixes) for found in checked.findings)}
 
 
 def _figures(found: Mapping[str, Figures]) -> dict[str, Any]:
@@ -181,7 +182,7 @@ def _finding_data(found: Finding) -> dict[str, Any]:
         "op": found.op or None,
         "message": found.text,
         "only_cann": found.only or None,
-        "fix": list(rule.fix),
+        "fix": list(found.fixes),
         "source": rule.source,
         "date": rule.date,
     }
@@ -222,7 +223,7 @@ def check_report(result: CheckResult) -> finding.Report:
     items = []
     for rule, found in _by_rule(checked.findings):
         failed = any(f.level == "error" or (f.level == "warning" and result.request.strict) for f in found)
-        cells = (found[0].level, rule.consequence, str(len(found)), ", ".join(rule.fix))
+        cells = (found[0].level, rule.consequence, str(len(found)), ", ".join(found[0].fixes))
         items.append(finding.Item(rule.id, "failed" if failed else "passed", cells, rule.summary))
     findings = tuple(_reported(found, file) for found in checked.findings)
     columns = ("rule", "level", "consequence", "places", "fix")
@@ -232,6 +233,6 @@ def check_report(result: CheckResult) -> finding.Report:
 
 def _reported(found: Finding, file: str) -> finding.Finding:
     rule = found.rule
-    text = f"{found.text} (fix: {', '.join(rule.fix)})" if rule.fix else found.text
+    text = f"{found.text} (fix: {', '.join(found.fixes)})" if found.fixes else found.text
     summary = f"{rule.summary}: {CONSEQUENCES[rule.consequence][1]}"
     return finding.Finding(rule.id, found.level, text, file, found.where, _PAGE.format(rule.id), summary)
