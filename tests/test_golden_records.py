@@ -120,6 +120,7 @@ def test_a_missing_model_fails_and_one_source_is_enough(chain: Cli) -> None:
     assert out.code == 0 and "skipped: the model is not there" in out.out and "1 skipped" in out.out
     assert "exclude each other" in chain.refused("golden", "record", "two", "n.onnx", "--from-env", "X")
     assert "no model is named" in chain.refused("golden", "record", "two")
+    assert "--set is for a pass of --from-run" in chain.refused("golden", "record", "two", "n.onnx", "--set", "a.b=1")
     assert "no name of an environment variable" in chain.refused("golden", "record", "two", "--from-env", "a b")
 
 
@@ -246,6 +247,7 @@ def test_onnx_test_data_sets_are_checked(chain: Cli) -> None:
     chain.ok("golden", "check", "case/test_data_set_0")
     chain.save("case/model.onnx", CHAIN.replace("Exp", "Floor"))
     assert "times what is allowed" in fails(chain, "case")
+    assert "::error file=case/test_data_set_0,line=1," in fails(chain, "case", "--report", "github:-")
 
 
 def test_what_a_record_cannot_hold_is_refused(cli: Cli) -> None:

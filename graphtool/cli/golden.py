@@ -22,7 +22,7 @@ app = typer.Typer(
 
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 AnyModel = Annotated[
-    Path | None, typer.Argument(metavar="[MODEL]", help="An ONNX model; by default the record's.", show_default=False)
+    Path | None, typer.Argument(metavar="MODEL", help="An ONNX model; by default the record's.", show_default=False)
 ]
 Folder = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the records are.")]
 Variable = Annotated[
@@ -114,7 +114,7 @@ def update(
 def check_golden(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="A record, or a folder with ONNX test_data_sets.", show_default=False),
+        typer.Argument(metavar="NAME", help="A record, or a folder with ONNX test_data_sets.", show_default=False),
     ] = None,
     model: AnyModel = None,
     feed: FeedFiles = None,
@@ -141,10 +141,10 @@ def check_golden(
 
     places = wanted([*(report or ()), *([f"junit:{junit}"] if junit else [])], json, [model] if model else [])
     with progress() as watch:
-        entries = check_goldens(
+        folder, entries = check_goldens(
             name, dir_, model, _feed(feed, 0, None, always=False), Options(allow_missing, allow_commands), jobs, watch
         )  # fmt: skip
-    shown = write(golden_report(entries, dir_), places)
+    shown = write(golden_report(entries, folder), places)
     if json:
         dump("golden-check", golden_data(entries))
     elif not shown:

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from graphtool.errors import GoldenError, PromiseError, quoted
+from graphtool.errors import GoldenError, PromiseError, UsageError, quoted
 from graphtool.golden.checking import kept_feed, loaded, model_for
 from graphtool.golden.data_set import write_test_data_set
 from graphtool.golden.feed import redrawn
@@ -158,6 +158,8 @@ def _source(asked: Asked, target: Path, stack: ExitStack) -> tuple[Source | None
 def _prepared(target: Path, asked: Asked, source: Source | None, path: Path, kept: Record | None) -> Prepared:
     graph = loaded(path)
     catalog = Catalog()
+    if asked.settings and not asked.passes:
+        raise UsageError("--set is for a pass of --from-run, and none is given")
     passes = asked.passes or (kept.passes if kept is not None else None)
     run = None
     if passes is not None:

@@ -28,22 +28,22 @@ def check_goldens(
     options: Options,
     jobs: int | None = None,
     watch: Callable[[str], None] = lambda _: None,
-) -> list[dict[str, Any]]:
-    """Return how each record went, as plain data: all in ``folder`` where no name is given, each in its own process.
+) -> tuple[Path, list[dict[str, Any]]]:
+    """Return how each record went, as plain data, and the folder that they lie in.
 
-    A ``name`` with a slash, or of a folder that holds data sets, is such a folder. Raises GoldenError where there is
-    nothing to check.
+    All in ``folder`` where no name is given, each in its own process. A ``name`` that is no record's may be a folder
+    that holds data sets. Raises GoldenError where there is nothing to check.
     """
     if name is None:
         names = list_goldens(folder)
         if not names:
             raise GoldenError(f"no records in {quoted(folder)}; `graphtool golden record NAME MODEL` makes one")
         watch(f"golden records: {len(names)}")
-        return check_all(names, folder, options, jobs, watch=watch)
+        return folder, check_all(names, folder, options, jobs, watch=watch)
     watch("running the model")
     if name not in list_goldens(folder) and (sets := _data_sets(Path(name))):
-        return [entry_of(found) for found in _check_sets(Path(name), sets, model)]
-    return [entry_of(check_record(name, folder, model, feed, options))]
+        return sets[0].parent, [entry_of(found) for found in _check_sets(Path(name), sets, model)]
+    return folder, [entry_of(check_record(name, folder, model, feed, options))]
 
 
 def read_all(folder: Path) -> list[tuple[str, Record | str]]:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from graphtool.errors import show
+from graphtool.golden.files import OUTPUTS, RUN
 from graphtool.golden.records import Record
 from graphtool.report.console import console, line
 from graphtool.report.data import document
@@ -111,7 +112,8 @@ def _cells(entry: Entry) -> tuple[str, str, str]:
     errors = [float(one["error"]) for one in entry["outputs"]]
     held = sum(error <= 1 for error in errors)
     worst = f"{max(errors):.3g} x tolerance" if max(errors) else "0"
-    return "other" if entry["place"] else "same", f"{held} of {len(errors)}", worst
+    known = any(text.startswith(RUN) for text in entry["lines"])
+    return "other" if entry["place"] else "same" if known else "", f"{held} of {len(errors)}", worst
 
 
 def _item(entry: Entry) -> Item:
@@ -121,10 +123,13 @@ def _item(entry: Entry) -> Item:
 
 
 def _finding(entry: Entry, folder: Path) -> Finding:
-    place = entry["place"] or {"file": "outputs.toml", "line": 1}
-    file = (folder / entry["name"] / place["file"]).as_posix()
+    place = entry["place"] or {"file": OUTPUTS, "line": 1}
+    file = folder / entry["name"] / place["file"]
+    if not file.exists():  # a test data set, or what is no record any more
+        file = file.parent
     message = entry["faults"][0].partition("\n")[0]
-    return Finding("golden", "error", f"{entry['name']}: {message}", file, summary=_SUMMARY, line=place["line"])
+    text = f"{entry['name']}: {message}"
+    return Finding("golden", "error", text, file.as_posix(), summary=_SUMMARY, line=place["line"])
 
 
 def _print_faults(entry: Entry) -> None:
