@@ -65,4 +65,5 @@ def _finding(found: Finding) -> str:
     place = found.file + (f":{found.line}" if found.line else "")
     where = " ".join(code(word) for word in (place, found.node) if word)
     rule = f"[{found.rule}]({found.help})" if found.help else found.rule
-    return f"- {found.level} {rule} {where}: {code(found.message)}".replace("  ", " ").replace(" :", ":")
+    words = [found.level, rule if found.rule != found.level else "", where]
+    return f"- {' '.join(filter(None, words))}: {code(found.message)}"
