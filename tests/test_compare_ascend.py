@@ -226,7 +226,7 @@ def test_overflow_in_words(cli: Cli) -> None:
     [
         (["m.onnx"], "compare a model with what: another model, a board's folder with --inputs DIR, or --as-ascend"),
         (["m.onnx", "m.onnx", "--as-ascend"], "a second model: --as-ascend takes one model and a feed"),
-        (["m.onnx", "--as-ascend", "--layers"], "--layers: --as-ascend takes one model and a feed"),
+        (["m.onnx", "--as-ascend", "--map", "y=y"], "--map: --as-ascend takes one model and a feed"),
         (["m.onnx", "--as-ascend", "--max", "z:max_abs=1"], "no output named 'z'"),
     ],
 )
@@ -253,3 +253,18 @@ def test_a_boards_files_are_explained_by_the_plugins_semantics(net: Cli) -> None
     data: Any = net(*words, "--json").json()
     assert (data["at_fault"], data["as_ascend"]["at_fault"]) == ("conversion", "neither")
     assert data["as_ascend"]["changes"][0]["node"] == "up"
+
+
+def test_layer_by_layer(cli: Cli) -> None:
+    text = """g (float[2,8] x) => (float[2,8] y) <float[8,8] w> {
+      [pick] a = Relu(x)
+      [mix] b = MatMul(a, w)
+      [end] y = Tanh(b)
+    }"""
+    model(text).save(cli.folder / "m.onnx")
+    data: Any = cli("compare", "m.onnx", "--as-ascend", "--layers", "--json").json()
+    assert [(row["tensor"], row["node"], row["op"]) for row in data["layers"]] == [
+        ("a", "pick", "Relu"), ("b", "mix", "MatMul"), ("y", "end", "Tanh"),
+    ]  # fmt: skip
+    assert all(0 < row["figures"]["max_abs"] < 0.02 for row in data["layers"])
+    assert cli.ok("compare", "m.onnx", "--as-ascend", "--layers").splitlines()[-3].split()[:3] == ["a", "pick", "Relu"]

@@ -51,7 +51,7 @@ def compare(
     min_: Min = None,
     max_: Max = None,
     map_: Maps = None,
-    layers: Annotated[bool, typer.Option("--layers", help="Show every inner tensor that both compute.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Show the inner tensors, too.")] = False,
     inputs: Inputs = None,
     pytorch: PyTorch = None,
     dtype: Dtypes = None,
@@ -83,9 +83,9 @@ def compare(
     if as_ascend or after is None or after.is_dir() or inputs:
         _fits({"--save-outputs": save_outputs, "--pictures": pictures}, "they are for two models")
     if as_ascend and not inputs:
-        idle = {"--layers": layers, "--map": map_, "--pytorch": pytorch, "--dtype": dtype}
+        idle = {"--map": map_, "--pytorch": pytorch, "--dtype": dtype}
         _fits({"a second model": after, **idle}, "--as-ascend takes one model and a feed, or a folder and --inputs")
-        _ascend(before, seed, feed, shape, (min_, max_), report, json)
+        _ascend(before, seed, feed, shape, layers, (min_, max_), report, json)
     elif after is None:
         raise UsageError("compare a model with what: another model, a board's folder with --inputs DIR, or --as-ascend")
     elif after.is_dir() or inputs:
@@ -193,14 +193,15 @@ def _board(
 
 
 def _ascend(
-    model: Path, seed: int, feed: list[str] | None, shape: list[str] | None,
+    model: Path, seed: int, feed: list[str] | None, shape: list[str] | None, by_layer: bool,
     bounds: tuple[list[str] | None, list[str] | None], report: list[str] | None, json: bool,
 ) -> None:  # fmt: skip
     from graphtool import job
+    from graphtool.atc.ascend_layers import layers
     from graphtool.atc.ascend_model import compare_ascend
     from graphtool.errors import PromiseError
     from graphtool.parity.budget import broken
-    from graphtool.report.ascend import ascend_data, ascend_report, print_ascend
+    from graphtool.report.ascend import ascend_data, ascend_report, print_ascend, print_layers
     from graphtool.report.files import wanted, write
 
     places = wanted(report or (), json, [model])
@@ -209,11 +210,14 @@ def _ascend(
     given = job.feed_for(graph, feed or (), seed, shape or ())
     with progress() as watch:
         found = compare_ascend(graph, given.arrays, watch)
+        rows = layers(graph, given.arrays, watch) if by_layer and not found.fault else None
     reasons = tuple(broken(budgets, found.both)) if budgets else ()
     shown = write(ascend_report(str(model), found, reasons), places)
     if json:
-        dump("compare-ascend", ascend_data(found, reasons))
+        dump("compare-ascend", ascend_data(found, reasons, rows))
     elif not shown:
         print_ascend(found, given.text())
+        if rows is not None:
+            print_layers(rows)
     if reasons:
         raise PromiseError(f"over the budget: {reasons[0]}")

@@ -83,7 +83,7 @@ def side_by_side(
     all that is found, what reads the same tensors in the same way is followed (:mod:`graphtool.comparator.forward`).
     """
     m = matching(a.graph, b.graph, inputs)
-    suggested = {f.pair.before: f for f in _compared(a, b, _structural(a, b, m, outputs), watch, most)}
+    suggested = {f.pair.before: f for f in compared(a, b, _structural(a, b, m, outputs), watch, most)}
     fixed = {pair.before for pair in outputs}
     kept = {x: f for x, f in suggested.items() if x in fixed or not f.beyond or _same_sketch(a, b, f.pair)}
 
@@ -91,7 +91,7 @@ def side_by_side(
         known = {pair.before: f for pair in pairs if (f := suggested.get(pair.before)) and f.pair.after == pair.after}
         kept.update(known)
         rest = [(pair.before, pair.after, pair) for pair in pairs if pair.before not in known]
-        kept.update((f.pair.before, f) for f in _compared(a, b, rest, watch, most))
+        kept.update((f.pair.before, f) for f in compared(a, b, rest, watch, most))
 
     taken = {f.pair.after for f in kept.values()}
     ours = [(x, a.sketches[x]) for x in a.tensors if x not in kept and x in a.sketches]
@@ -130,10 +130,13 @@ def _structural(a: Side, b: Side, m: Matching, outputs: Sequence[Pair]) -> list[
     return entries
 
 
-def _compared(
+def compared(
     a: Side, b: Side, entries: Sequence[tuple[str, str, Pair | None]], watch: Watch, most: int
 ) -> Iterator[Found]:
-    """Run both sides for tensors, keep a sketch of each, and yield the figures of those that are paired."""
+    """Run both sides for tensors, keep a sketch of each, and yield the figures of those that are paired.
+
+    An entry is a tensor of either side, or empty, and the pair that they are, if they are one.
+    """
     sizes = [max(pair) for pair in zip(a.sizes(e[0] for e in entries), b.sizes(e[1] for e in entries), strict=True)]
     done = 0
     for chunk in chunks(entries, sizes, most):

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from graphtool.atc.ascend_layers import Layer
 from graphtool.atc.ascend_model import AS_OF, Ascend, Change
 from graphtool.comparator.half import LARGEST
 from graphtool.errors import quoted, show
+from graphtool.report.compare import print_columns
 from graphtool.report.console import line
 from graphtool.report.data import document, figures_data
 from graphtool.report.figures import figure_text
@@ -36,6 +38,16 @@ def print_ascend(found: Ascend, feed: str) -> None:
         line(text, "red")
     for text in found.unmodelled:
         line(f"not in this model: {text}", "yellow")
+
+
+def print_layers(rows: Sequence[Layer]) -> None:
+    """Print how far the model of the chip is from ONNX, tensor by tensor."""
+    cells = [("tensor", "node", "op", "max", "mean", "cosine")]
+    for row in rows:
+        found = row.figures
+        numbers = f"{found.max_abs:.3g}", f"{found.mean_abs:.2g}", f"{found.cosine:.6f}"
+        cells.append((show(row.tensor, 40), show(row.node, 40), show(row.op, 24), *numbers))
+    print_columns(cells)
 
 
 def print_changes(changes: Sequence[Change]) -> None:
@@ -87,9 +99,15 @@ def overflow_lines(found: Ascend) -> list[str]:
     return lines
 
 
-def ascend_data(found: Ascend, reasons: tuple[str, ...]) -> dict[str, Any]:
-    """Return the comparison with the model of the chip."""
+def ascend_data(found: Ascend, reasons: tuple[str, ...], rows: Sequence[Layer] | None = None) -> dict[str, Any]:
+    """Return the comparison with the model of the chip; ``rows`` are its inner tensors, where they were asked for."""
+    more: dict[str, Any] = {}
+    if rows is not None:
+        more["layers"] = [
+            {"tensor": row.tensor, "node": row.node, "op": row.op, "figures": figures_data(row.figures)} for row in rows
+        ]
     return {
+        **more,
         "ok": not reasons,
         "reasons": list(reasons),
         "label": LABEL,

@@ -104,7 +104,12 @@ def print_rows(rows: Sequence[Row]) -> None:
                 verdict,
             )
         )
-    widths = [max(len(cells[place]) for cells in table) for place in range(len(head))]
+    print_columns(table)
+
+
+def print_columns(table: Sequence[Sequence[str]]) -> None:
+    """Print rows of cells as columns, lines that are not wrapped."""
+    widths = [max(len(cells[place]) for cells in table) for place in range(len(table[0]))]
     for cells in table:
         line("  ".join(text.ljust(width) for text, width in zip(cells, widths, strict=True)).rstrip())
 

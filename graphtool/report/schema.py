@@ -248,6 +248,7 @@ KINDS: Mapping[str, Mapping[str, Schema]] = {
         )),
         "overflows": many(table(node=TEXT, tensor=TEXT, value=NUMBER)),
         "weights": many(table(name=TEXT, node=TEXT, over=COUNT, lost=COUNT)), "fault": TEXT, "unmodelled": WORDS,
+        "layers": optional(many(table(tensor=TEXT, node=TEXT, op=TEXT, figures=FIGURES))),
     },
     "judge": {
         "ok": FLAG, "reasons": WORDS, "feeds": many(table(feed=TEXT, outputs=by_name(FIGURES))), "notes": WORDS,
