@@ -20,6 +20,7 @@ from graphtool.parity.session import Session
 from graphtool.parity.verdict import Verdict
 from graphtool.pipeline import Run
 from graphtool.rewrite import Catalog, Pass, Stage, apply_stage, parse_pipeline
+from graphtool.zoo.icnet import build_icnet
 
 CATALOG = Catalog()
 SITES = 10
@@ -205,3 +206,10 @@ def test_judges_that_fork_do_not_hear_of_each_other() -> None:
     assert two.judge(steps[1][0], steps[1][1], graph, good).ok
     assert not one.judge(steps[0][0], steps[0][1], graph, bad).ok
     assert judge.cones is not None and not judge.unproven and two.unproven
+
+
+def test_the_mission_on_icnet_costs_two_whole_runs() -> None:
+    graph = Graph.from_proto(build_icnet(192, 192))
+    runs, state = nodes_run(graph, "resize_nearest,prune_outputs,output_fp16")
+    assert [verdict(state, place).judged for place in range(3)] == ["whole", "untouched", "cone of 1 node"]
+    assert runs <= 2 and state.closed is not None
