@@ -80,6 +80,7 @@ def test_a_missing_model_may_be_skipped_and_is_listed(three: Cli) -> None:
 def test_nothing_to_check_is_an_error(cli: Cli) -> None:
     assert "no records in 'golden'" in cli.refused("golden", "check")
     assert "no records in 'none'" in cli.refused("golden", "check", "--dir", "none")
+    assert "--feed is for one record" in cli.refused("golden", "check", "--feed", "f.npz")
 
 
 def test_a_crash_a_hang_and_nonsense_are_rows(three: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -204,6 +208,21 @@ def test_an_update_shows_what_changes_and_asks(chain: Cli) -> None:
     assert chain.ok("golden", "update", "one", "--yes").startswith(ended.out)
     assert chain.ok("golden", "check", "one").endswith("golden one holds\n")
     assert toml(chain)["feed"]["seed"] == 3, "the feed is the recorded one"
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n", 1), ("y", 0)])
+def test_the_answer_at_a_terminal_counts(chain: Cli, answer: str, code: int) -> None:
+    chain.ok("golden", "record", "one", "m.onnx")
+    chain.save("m.onnx", CHAIN.replace("Exp", "Floor"))
+    before = chain.listing()
+    master, slave = pty.openpty()
+    os.write(master, f"{answer}\n".encode())
+    words = [sys.executable, "-m", "graphtool.cli.main", "golden", "update", "one"]
+    ended = subprocess.run(words, cwd=chain.folder, stdin=slave, capture_output=True, timeout=120, check=False)
+    os.close(slave)
+    os.close(master)
+    assert ended.returncode == code and b"replace the record?" in ended.stderr, ended
+    assert (chain.listing() == before) == (code == 1)
 
 
 def test_an_update_takes_another_model_and_repairs_a_broken_record(chain: Cli) -> None:

@@ -89,6 +89,7 @@ def update(
     """Record anew under a name that exists, after showing what changes: model, pipeline, feed as before or as named."""
     from graphtool.errors import UsageError
     from graphtool.golden.recording import prepare_update
+    from graphtool.guard.phases import waits
     from graphtool.report.console import line
 
     given = _feed(feed, seed or 0, shape, always=seed is not None or bool(feed or shape))
@@ -105,6 +106,7 @@ def update(
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("nobody can be asked here (stdin is no terminal); --yes replaces the record")
+        waits()
         if not typer.confirm("replace the record?", err=True):
             raise typer.Exit(1)
     line(f"wrote {made.write()}")
@@ -134,11 +136,14 @@ def check_golden(
 
     Without MODEL each record finds or makes its own, and runs its pipeline again.
     """
+    from graphtool.errors import UsageError
     from graphtool.golden.checking import Options
     from graphtool.golden.suite import check_goldens
     from graphtool.report.files import wanted, write
     from graphtool.report.golden import golden_data, golden_report, print_golden, print_goldens
 
+    if feed and name is None:
+        raise UsageError("--feed is for one record: name it")
     places = wanted([*(report or ()), *([f"junit:{junit}"] if junit else [])], json, [model] if model else [])
     with progress() as watch:
         folder, entries = check_goldens(

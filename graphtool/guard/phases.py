@@ -80,7 +80,7 @@ def allow(seconds: float) -> None:
 
 
 def waits() -> None:
-    """Say that this process only waits for others, which have limits of their own: time is no sign of a hang."""
+    """Say that this process only waits, for a user or for others with limits of their own: it does not hang."""
     tell("limits", "", 0)
 
 
