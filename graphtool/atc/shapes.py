@@ -163,7 +163,10 @@ def _check(value: Value, dims: Dims, request: Request) -> None:
             raise ProfileError(
                 f"{where}: input {quoted(value.name)}: -1 needs dynamic_batch_size or another such option"
             )
-        if dim == 0:
+        size = has if dim == BATCH else dim
+        if isinstance(size, int) and size >= 2**31:
+            raise ProfileError(f"input {quoted(value.name)}: dimension {axis} is {size}, more than an int32 holds")
+        if size == 0:
             raise ProfileError(
                 f"input {quoted(value.name)}: dimension {axis} is 0, which ATC refuses (E10011) [GE, v2.0.0, 2023-03]"
             )

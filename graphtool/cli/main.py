@@ -107,6 +107,9 @@ def main() -> None:
 
 def command() -> None:
     """Run the command line in this process."""
+    from graphtool.guard.phases import anew
+
+    anew("")
     sys.argv[1:] = _limits_first(sys.argv[1:])
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name must not be too much for an ASCII terminal

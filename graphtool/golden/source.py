@@ -34,7 +34,7 @@ def path_source(model: Path, target: Path) -> Source | None:
     """Return ``model`` relative to the folder of its record; None where it lies neither below this folder nor beside
     the records, so that no path of this machine gets into a record.
     """
-    file = model.resolve()
+    file = Path(os.path.realpath(model))  # resolve would raise for a link to itself
     roots = (Path.cwd().resolve(), target.parent.parent.resolve())
     if not any(file.is_relative_to(root) and target.resolve().is_relative_to(root) for root in roots):
         return None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from onnx import GraphProto, NodeProto
+from onnx import GraphProto, NodeProto, ValueInfoProto
 
 from graphtool.errors import ModelError, quoted
 from graphtool.graph.bodies import all_tensors, bodies, has_bodies
+from graphtool.graph.calls import check_calls
 from graphtool.graph.facts_masks import breaks_onnx
 from graphtool.graph.fields import arrange
 from graphtool.graph.model import Graph
+from graphtool.graph.sizes import MOST_DIMENSIONS, TYPES, size_fault
 from graphtool.graph.sort import in_order, is_sorted, sort_nodes, topological
 from graphtool.graph.stripped import is_stripped
 from graphtool.graph.weights import external_place, is_external
@@ -20,15 +22,20 @@ def check(graph: Graph) -> bool:
     """Raise ModelError unless the graph is sound; sort its nodes topologically and return whether that was needed.
 
     Sound: each value is defined once, each read value is defined, each output has a producer, there is no cycle, no
-    two nodes share a non-empty name, names are UTF-8, and external data is where it may be and long enough (but for
-    stripped weights, whose file may be elsewhere). Bodies are held to the same and sorted too.
+    two nodes share a non-empty name, names are UTF-8, inputs have types and sizes that there are, local functions come
+    to an end, and external data is where it may be and long enough (but for stripped weights, whose file may be
+    elsewhere). Bodies are held to the same and sorted too.
     """
     if graph.opset() is None and any(node.domain in ("", "ai.onnx") for node in graph.nodes):
         raise ModelError("the model names no opset for the default domain (opset_import); export it again")
     if not graph.header.output:
         raise ModelError("the graph has no outputs")
+    check_calls(graph.proto)
     bodies_moved = _check_level(graph.proto.graph, ())
     for tensor in all_tensors(graph.proto):
+        fault = size_fault(tensor)
+        if fault is not None:
+            raise ModelError(f"{fault}; export the model again")
         if is_external(tensor) and not is_stripped(tensor):
             folder = graph.weights.folder
             if folder is None:
@@ -45,11 +52,13 @@ def _check_level(graph: GraphProto, outer: tuple[set[str], ...]) -> bool:
     inputs: set[str] = set()
     for info in graph.input:
         _define(inputs, info.name, "graph input")
+        _check_type(info)
     own: set[str] = set()  # an initializer may also be an input: then it is the input's default
     for name in (*(t.name for t in graph.initializer), *(t.values.name for t in graph.sparse_initializer)):
         _define(own, name, "initializer")
     own |= inputs
     names: set[str] = set()
+    operators: set[str] = set()
     holders = []
     for position, node in enumerate(graph.node):
         if node.name:
@@ -63,9 +72,11 @@ def _check_level(graph: GraphProto, outer: tuple[set[str], ...]) -> bool:
                         f"value {quoted(value)} is defined twice, the second time by {_where(node, position)}"
                     )
                 own.add(value)
+        operators.add(node.op_type)
+        operators.add(node.domain)
         if has_bodies(node):
             holders.append(node)
-    found: Iterable[object] = own | names
+    found: Iterable[object] = own | names | operators
     for name in found:
         if isinstance(name, bytes):  # protobuf gives out text that is not UTF-8 as bytes, and takes none back
             raise ModelError(f"the name {quoted(name)} is not UTF-8; export the model again")
@@ -90,6 +101,17 @@ def _check_level(graph: GraphProto, outer: tuple[set[str], ...]) -> bool:
                 arrange(body.node, [nodes[place] for place in topological(nodes)])
                 moved = True
     return moved
+
+
+def _check_type(info: ValueInfoProto) -> None:
+    """Raise ModelError for an input of which no array can be made."""
+    tensor = info.type.tensor_type
+    if tensor.elem_type not in TYPES:
+        raise ModelError(f"graph input {quoted(info.name)} has element type {tensor.elem_type}, which ONNX has not")
+    if len(tensor.shape.dim) > MOST_DIMENSIONS:
+        raise ModelError(
+            f"graph input {quoted(info.name)} has {len(tensor.shape.dim)} dimensions, more than {MOST_DIMENSIONS}"
+        )
 
 
 def _where(node: NodeProto, position: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import onnx
@@ -10,18 +12,11 @@ from onnx import TensorProto
 
 from graphtool import guard
 from graphtool.errors import ModelError, quoted
+from graphtool.graph.filetype import DEEPEST, is_too_deep, meaning_of
 from graphtool.graph.values import dtype_name
 from graphtool.graph.weights import Mapped, skeleton_of
 from graphtool.graph.wire import WireError
 
-_SIGNATURES: tuple[tuple[bytes, str], ...] = (
-    (b"version https://git-lfs", "a Git LFS pointer, not the model itself; run 'git lfs pull'"),
-    (b"PK\x03\x04", "a zip archive (a PyTorch checkpoint or a zipped model?), not an ONNX model"),
-    (b"\x1f\x8b", "a gzip archive; unpack it first"),
-    (b"\x89HDF", "an HDF5 (Keras) file, not an ONNX model"),
-    (b"\x80\x02", "a Python pickle (a PyTorch checkpoint?), not an ONNX model; export it to ONNX first"),
-    (b"\x93NUMPY", "a .npy array, not an ONNX model"),
-)
 # what a large model may take longer in each phase; measured on ICNet a phase takes a hundredth of it
 _SECONDS_A_BYTE = 1e-6
 _SECONDS_A_NODE = 0.01
@@ -45,19 +40,21 @@ def _load(path: Path) -> tuple[onnx.ModelProto, Mapped]:
         if path.is_dir():
             raise ModelError(f"{where} is a folder; name the .onnx file in it")
         if not path.exists():
+            if path.is_symlink():
+                raise ModelError(f"{where} is a link to {quoted(os.readlink(path))}, which is not there")  # noqa: PTH115
             near = _neighbour(path)
             raise ModelError(f"no file {where}" + (f"; did you mean {quoted(near)}?" if near else ""))
         if not path.is_file():
-            raise ModelError(f"{where} is not a regular file")
+            raise ModelError(f"{where} is not a regular file; a model is mapped, so copy it to one")
         source = Mapped(path.resolve())
     except OSError as error:
         raise ModelError(f"{where} cannot be read: {error.strerror}") from None
     head = bytes(source.view[:512])
     if not head:
         raise ModelError(f"{where} is empty")
-    for signature, meaning in _SIGNATURES:
-        if head.startswith(signature):
-            raise ModelError(f"{where} is {meaning}")
+    meaning = meaning_of(head)
+    if meaning is not None:
+        raise ModelError(f"{where} is {meaning}")
     try:
         model = skeleton_of(source)
     except (WireError, DecodeError):
@@ -75,6 +72,9 @@ def _what_instead(source: Mapped, head: bytes, else_say: str = _BROKEN) -> str:
         return "it is an HTML or XML page; the download failed?"
     if _is_text(head):
         return "it is JSON text, not ONNX" if text.startswith((b"{", b"[")) else "it is text, not ONNX"
+    with suppress(WireError):
+        if is_too_deep(source.view):
+            return f"its graphs, or types, are nested more than {DEEPEST} messages deep, and protobuf reads no more"
     tensor = TensorProto()
     try:
         tensor.MergeFromString(source.view[:_LONGEST_FEED])

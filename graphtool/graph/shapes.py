@@ -13,7 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 import onnx
-from onnx import AttributeProto, NodeProto, TensorProto, helper, shape_inference
+from onnx import AttributeProto, NodeProto, TensorProto, checker, helper, shape_inference
 
 from graphtool.graph.bodies import bodies, has_bodies, tensors
 from graphtool.graph.facts_call import Fact
@@ -72,7 +72,7 @@ def infer(graph: Graph, symbols: Symbols) -> dict[str, Fact]:
     mask(graph, model)
     try:
         result = shape_inference.infer_shapes(model, strict_mode=False)
-    except (shape_inference.InferenceError, RuntimeError, ValueError):
+    except (shape_inference.InferenceError, checker.ValidationError, RuntimeError, ValueError):
         return {}  # nothing beyond what is declared; the checker says what is wrong with the model
 
     def symbol(name: str) -> Size:

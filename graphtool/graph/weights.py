@@ -156,8 +156,8 @@ class External:
 def external_place(tensor: TensorProto, folder: Path) -> External:
     """Return where an external tensor's bytes are, or raise ModelError where the rules forbid it.
 
-    The file must lie in the model's folder (no absolute path, no ``..``, no symbolic link: a model from a stranger
-    must not be able to read other files) and hold as many bytes as the tensor's type and shape need.
+    The file must lie in the model's folder (no absolute path, no ``..``, no link: a model from a stranger must not be
+    able to read other files) and hold as many bytes as the tensor's type and shape need.
     """
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = os.fsdecode(entries.get("location", ""))
@@ -168,16 +168,20 @@ def external_place(tensor: TensorProto, folder: Path) -> External:
     if location[0] in "/\\" or PureWindowsPath(location).drive or ".." in parts or "\0" in location:
         raise ModelError(f"external data of {name}: {quoted(location)} is outside the model's folder")
     path = folder
-    for part in parts:
-        path = path / part
-        if path.is_symlink():
-            raise ModelError(f"external data of {name}: {quoted(location)} goes through a symbolic link; copy the file")
     try:
+        for part in parts:
+            path = path / part
+            if path.is_symlink():
+                raise ModelError(
+                    f"external data of {name}: {quoted(location)} goes through a symbolic link; copy the file"
+                )
         info = path.stat()
     except OSError:
         raise ModelError(f"external data of {name}: file {quoted(path)} is missing") from None
     if not stat.S_ISREG(info.st_mode):
         raise ModelError(f"external data of {name}: {quoted(path)} is not a regular file")
+    if info.st_nlink > 1:  # an archive can hold a link to any file of the one who unpacks it
+        raise ModelError(f"external data of {name}: {quoted(path)} is a hard link to another file; copy the file")
     try:
         offset = int(entries.get("offset", 0))
         length = int(entries.get("length", -1))

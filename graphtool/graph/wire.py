@@ -8,7 +8,7 @@ mapped file. Wire format: https://protobuf.dev/programming-guides/encoding/; fie
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 Buffer = memoryview
 Chunk = bytes | memoryview
@@ -104,6 +104,28 @@ def _message(
         return None
     chunks.append(buffer[kept:end])
     return chunks, size + end - kept
+
+
+def fields_of(buffer: Buffer, pos: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield number, start and end of each field of a message at [pos, end) that has a length; raises WireError."""
+    try:
+        while pos < end:
+            tag, pos = _varint(buffer, pos)
+            match tag & 7 if tag > 7 else 7:  # field number 0 does not exist
+                case 2:
+                    length, pos = _varint(buffer, pos)
+                    if pos + length > end:
+                        raise WireError("a field is longer than its message")
+                    yield tag >> 3, pos, pos + length
+                    pos += length
+                case 0:
+                    _, pos = _varint(buffer, pos)
+                case 1 | 5 as wire:
+                    pos += 8 if wire == 1 else 4
+                case _:
+                    raise WireError(f"no field can begin with {tag}")
+    except IndexError:
+        raise WireError("the file ends inside a field") from None
 
 
 def _any_in(places: Sequence[int], start: int, stop: int) -> bool:
