@@ -30,7 +30,10 @@ class Gated:
     def fault(self) -> str:
         """Return why batches got no command; an empty string where all have one."""
         refused = [result for result in self.batches if not result.ok]
-        return "no ATC command for " + "; ".join(result.text() for result in refused) if refused else ""
+        if not refused:
+            return ""
+        more = f", and none for batch {', '.join(str(result.batch) for result in refused[1:])}" if refused[1:] else ""
+        return f"no ATC command for {refused[0].text()}{more}"
 
 
 def gated(

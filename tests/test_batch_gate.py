@@ -34,9 +34,8 @@ def test_a_constant_that_holds_batch_1_is_named_with_the_pass_that_frees_it() ->
     text = "g (float[1,3,4] x) => (float[1,12] y) <int64[2] s = {1,12}> { [flat] r = Reshape(x, s) y = Relu(r) }"
     (found,) = gated(text, 4)
     assert (found.ok, found.node, found.constant, found.fix) == (False, "Reshape 'flat'", "s", "set_batch:batch=4")
-    assert (
-        "onnxruntime cannot run node 'flat'" in found.text() and "the pass set_batch:batch=4 frees it" in found.text()
-    )
+    start = "batch 4: Reshape 'flat' holds another batch in 's'; the pass set_batch:batch=4 frees it (onnxruntime"
+    assert found.text().startswith(start)
 
 
 @pytest.mark.parametrize(

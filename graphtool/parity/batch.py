@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from graphtool.errors import FeedError, GraphtoolError, PassError, quoted
+from graphtool.errors import FeedError, GraphtoolError, PassError, quoted, show
 from graphtool.graph import Graph
 from graphtool.graph.declared import declare_dim, drop_inner_types
 from graphtool.parity.crossmatch import CrossMatch, Matcher, Unsplittable, split
@@ -50,10 +50,14 @@ class BatchResult:
 
     def text(self) -> str:
         """Return it in one line."""
+        if not self.ok and self.node:
+            several = " more" in self.node
+            inside = f" in {quoted(self.constant)}" if self.constant else ""
+            holds = f"{self.node} {'hold' if several else 'holds'} another batch{inside}"
+            frees = f"the pass {self.fix} frees {'them' if several else 'it'}"
+            return f"batch {self.batch}: {holds}; {frees} ({show(self.reason, 120)})"
         if not self.ok:
-            blocks = f"; {self.node} holds a batch in {quoted(self.constant)}" if self.constant else ""
-            frees = f"; the pass {self.fix} frees it" if self.fix else ""
-            return f"batch {self.batch}: {self.reason}{blocks}{frees}"
+            return f"batch {self.batch}: {self.reason}"
         return (
             f"batch {self.batch}: "
             + {
