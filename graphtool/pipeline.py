@@ -140,8 +140,10 @@ def begin(
     trials = [Trial(feed, must=True)] if isinstance(feed, Feed) else feed
     state = Run(graph, original, stages, feed=trials[0].feed if trials else None, notes=notes)
     if trials:
-        local = any(stage.spec.parity in ("exact", "close") and not stage.spec.interface for stage in stages)
-        state.judge = Panel(original, trials, catalog.semantics(), budgets, truth, record=local)
+        local = [stage.spec.parity for stage in stages if not stage.spec.interface]
+        # one exact pass is cheapest judged by one whole run; one close pass may need recorded tensors in any case
+        record = "close" in local or local.count("exact") > 1
+        state.judge = Panel(original, trials, catalog.semantics(), budgets, truth, record)
         fault = state.judge.fault
         if fault is not None and not any(stage.spec.parity == "repair" for stage in stages):
             if not structure or fault.reason != "op" or budgets:

@@ -11,6 +11,7 @@ it: the numbers that the same node gave before the rounding changed are as good 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,7 +105,9 @@ class Cones:
         names = [value.name for value in view.graph.outputs]
         if recorded and self.on and not self.loose:
             try:
-                return record(view, feed, self.tape, names)
+                outputs = record(view, feed, self.tape, names)
+                self.tape.recorded = view
+                return outputs
             except (RunError, CannotRecordError):
                 self.on = False  # what the pieces cannot do, the whole may
         return Session(view.graph).run(feed)
@@ -159,6 +162,23 @@ class Cones:
                 return Cone(view, ran, {name: differ[name] for name in sorted(differ, key=view.makers.__getitem__)})
             refuted |= differ.keys()
         raise NoConeError("the change goes on")
+
+    def first_differing(
+        self, graph: Graph, feed: Arrays, renamed: Mapping[str, str], final: Iterable[str]
+    ) -> str | None:
+        """Return the first tensor of ``final`` that a pass changed; None where that cannot be found.
+
+        For a pass that was refused: this may take as much as another run of the whole graph.
+        """
+        own, wanted = copy.copy(self), set(final)
+        own.share = float("inf")
+        try:
+            if self.tape.recorded is not self.before:
+                own.whole(self.before, self._feed, recorded=True)
+            found = own.cone(graph, feed, renamed, wanted).differ
+        except (NoConeError, RunError):
+            return None
+        return next((name for name in found if name in wanted), None)
 
     def _run(self, view: View, feed: Arrays, renamed: Mapping[str, str]) -> tuple[int, dict[str, tuple[Array, Array]]]:
         """Run the changed nodes; return how many nodes that took, and the tensors that differ, before and after."""

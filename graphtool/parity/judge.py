@@ -64,8 +64,8 @@ class Judge(Following):
     """Judges one pipeline on one feed. ``original`` must be a snapshot that nobody edits.
 
     With ``truth`` a ``close`` pass that changed a number is held to the second rule even where noise would explain it.
-    With ``record`` the second run of the original keeps the tensors that cones are judged on; without, the first
-    ``exact`` or ``close`` pass that needs the whole graph does.
+    With ``record`` the second run of the original keeps the tensors that cones are judged on, and so does a run of the
+    whole graph where these are too few; without, cones are judged on what takes little to compute from the feed.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Judge(Following):
         record: bool = False,
     ) -> None:
         self.truth = truth
+        self.record = record
         self.meanings = meanings
         self.budgets = tuple(budgets)
         super().__init__(feed.arrays)
@@ -198,10 +199,15 @@ class Judge(Following):
             outputs, nodes = cones.outputs(view, feed)
             judged = _extent(nodes)
         except NoConeError:
-            outputs = cones.whole(view, feed, recorded=doubt.costly)
+            outputs = cones.whole(view, feed, recorded=self.record and doubt.costly)
         verdict = replace(self._by_class(spec, outcome, snapshots, graph, outputs), judged=judged)
         if not verdict.ok:
-            return replace(verdict, reason="; ".join(filter(None, (verdict.reason, doubt.culprit))))
+            made = {name: match.where for match in outcome.applied.matches for name in match.outputs}
+            culprit = doubt.culprit
+            if spec.parity == "exact" and made and not culprit:
+                first = cones.first_differing(graph, feed, renamed, made)
+                culprit = _began(first, made) if first is not None else ""
+            return replace(verdict, reason="; ".join(filter(None, (verdict.reason, culprit))))
         self.go_on(spec, outcome, graph, feed, outputs, ran=judged == "whole")
         cones.advance(view, feed, renamed)
         cones.know(view, outputs)
@@ -224,8 +230,7 @@ class Judge(Following):
         judged, moved = _extent(cone.nodes), bool(cone.differ)
         verdict = Verdict(not moved, "equal", standing.against(spec.parity).name, judged=judged)
         if cone.differ and spec.parity == "exact":
-            first = next(name for name in cone.differ if name in made)
-            return None, _Doubt(f"the first tensor that differs is {quoted(first)}, of match {quoted(made[first])}")
+            return None, _Doubt(_began(next(name for name in cone.differ if name in made), made))
         if cone.differ and _covers(outcome, cone):
             verdict = by_truth(lambda: self._truths(outcome, snapshots, graph, cone), verdict)
         if not verdict.ok:
@@ -326,6 +331,10 @@ class Judge(Following):
 
 def _extent(nodes: int) -> str:
     return f"cone of {nodes} node{'s' if nodes != 1 else ''}" if nodes else "untouched"
+
+
+def _began(first: str, made: Mapping[str, str]) -> str:
+    return f"the first tensor that differs is {quoted(first)}, of match {quoted(made[first])}"
 
 
 def _different(first: Arrays, second: Arrays) -> list[str]:

@@ -32,6 +32,7 @@ class Tape:
     """Recorded tensors by number. What does not fit is not recorded, and has to be computed again."""
 
     def __init__(self, memory: int = MEMORY, disk: int = DISK) -> None:
+        self.recorded: object = None  # the graph that was run last for tensors to record
         self._memory, self._disk = memory, disk
         self._held: dict[int, Array] = {}
         self._spilled: dict[int, _Spilled] = {}
