@@ -15,6 +15,8 @@ from graphtool.graph import Graph
 from graphtool.graph.bodies import all_names
 from graphtool.natives import rename
 from graphtool.parity.budget import parse_budget
+from graphtool.parity.runerror import RunError
+from graphtool.rewrite import Catalog, apply_stage, parse_pipeline
 
 NET = """g (float[1,3,12,12] x) => (float[1,4,12,12] y, float[1,4,12,12] z)
 <float[4,3,3,3] w1, float[4,4,3,3] w2, float[4,4,3,3] w3, float[4,4,1,1] w4, float[4] scale, float[4] bias,
@@ -271,3 +273,25 @@ WORDS: list[tuple[list[str], str]] = [
 @pytest.mark.parametrize(("words", "says"), WORDS)
 def test_bad_words(models: Cli, words: list[str], says: str) -> None:
     assert says in models.refused(*words)
+
+
+def test_a_model_in_float16_is_held_to_what_float16_explains() -> None:
+    text = "g (float[4,64] x) => (float[4,64] y) <float[64,64] w, float[64,64] v> { a = MatMul(x, w) y = MatMul(a, v) }"
+    half = net(text)
+    stage = parse_pipeline("float16_model:keep_io=true", Catalog())[0]
+    apply_stage(half, stage, Catalog())
+    found = compare_models(net(text), renamed(half))
+    assert found.figures[found.outputs[0].after].max_abs > 1e-3 and not found.diverging
+    assert found.notes and "float16" in found.notes[0]
+    worse = compare_models(
+        net(text), renamed(nudged(half, "v/float16" if "v/float16" in half.initializers else "v", 9))
+    )
+    assert worse.diverging and worse.first is not None and worse.first.row.pair.before == "y"
+
+
+def test_which_model_cannot_run_is_said() -> None:
+    with pytest.raises(RunError, match=r"^the second model: onnxruntime cannot run node 'r' \(Reshape\)"):
+        compare_models(
+            net("g (float[N] x) => (float[N] y) { y = Neg(x) }"),
+            net("g (float[N] x) => (float[M] y) <int64[1] s = {7}> { [r] y = Reshape(x, s) }"),
+        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from graphtool.comparator.culprit import divergence, reaching
 from graphtool.comparator.feeding import both_feeds, draw_for
+from graphtool.comparator.noise import explained, in_half
 from graphtool.comparator.pairing import pair_inputs, pair_outputs, read_maps
 from graphtool.comparator.parts import MOST_BYTES, chunks, part, run_part
 from graphtool.comparator.result import Comparison, Pair, Row
@@ -21,11 +23,13 @@ from graphtool.graph import opset as ops
 from graphtool.graph.bodies import walk
 from graphtool.parity.budget import Budget, broken, check
 from graphtool.parity.metrics import Figures, compare, equal
+from graphtool.parity.runerror import RunError
 from graphtool.parity.session import Session
-from graphtool.parity.tolerance import close_tolerance, least_tolerance
+from graphtool.parity.tolerance import least_tolerance
 
 Array = NDArray[Any]
 _FAR, _FAR_COSINE = 0.05, 0.99  # of the largest value
+_HALF = "the second model computes in float16: what that explains is measured by rounding the first one to float16"
 _TIMES_GROWN = 10.0  # what noise does to an inner tensor, beside what it was seen to do to an output
 _BY_CLASS = frozenset({"argmax_agreement", "top5_agreement", "miou"})  # what only scores by class have
 
@@ -50,6 +54,15 @@ class Ran:
         return {pair.after: compare(self.was[pair.before], self.now[pair.after]) for pair in self.outputs}
 
 
+@contextmanager
+def _said_of(which: str) -> Iterator[None]:
+    """Say of an error which of the two models cannot run."""
+    try:
+        yield
+    except RunError as error:
+        raise RunError(f"the {which} model: {error}", error.reason, error.op, error.node) from None
+
+
 def run_both(
     a: Graph,
     b: Graph,
@@ -66,10 +79,12 @@ def run_both(
     arrays = feed if feed is not None else draw_for(a, b, inputs, seed, shapes).arrays
     feeds = both_feeds(a, b, inputs, arrays)
     watch("running the first model")
-    session = Session(a)
-    was = session.run(feeds[0])
+    with _said_of("first"):
+        session = Session(a)
+        was = session.run(feeds[0])
     watch("running the second model")
-    now = Session(b).run(feeds[1])
+    with _said_of("second"):
+        now = Session(b).run(feeds[1])
     structure = matching(a, b, inputs).values if set(was) != set(now) else {}
     outputs, notes = pair_outputs(was, now, mapped[1], structure)
     for pair in outputs:
@@ -106,12 +121,14 @@ def compare_models(
     outputs, figures = ran.outputs, ran.figures()
     keep({pair.after: (ran.was[pair.before], ran.now[pair.after]) for pair in outputs})
     reasons = tuple(broken(budgets, figures))
-    allowed, growth = _allowed(a, ran, figures, budgets, watch)
+    half = not budgets and in_half(b) and not in_half(a)
+    allowed, growth = _allowed(a, ran, figures, budgets, half, watch)
     ran = replace(ran, session=None)  # which holds memory
     diverging = tuple(
         pair.after for pair in outputs if _diverges(pair, figures[pair.after], allowed[pair.after], budgets)
     )
-    notes = (*ran.notes, *_permuted(outputs, diverging, ran.was, ran.now))
+    said = (_HALF,) if half and growth is not None else ()
+    notes = (*ran.notes, *said, *_permuted(outputs, diverging, ran.was, ran.now))
     found = Comparison(ran.inputs, outputs, figures, allowed, diverging, notes=notes, broken=reasons)
     if not diverging and not layers:
         return found
@@ -123,7 +140,7 @@ def compare_models(
     ran.now.clear()
     tensors = side_by_side(*sides, ran.inputs, outputs, watch, most)
     first = [pair.before for pair in outputs if pair.after in diverging]
-    rows = _rows(sides, tensors, first, budgets, growth, watch, most)
+    rows = _rows(sides, tensors, first, budgets, growth, half, watch, most)
     return replace(
         found,
         rows=tuple(rows),
@@ -133,7 +150,7 @@ def compare_models(
 
 
 def _allowed(
-    a: Graph, ran: Ran, figures: Mapping[str, Figures], budgets: Sequence[Budget], watch: Watch
+    a: Graph, ran: Ran, figures: Mapping[str, Figures], budgets: Sequence[Budget], half: bool, watch: Watch
 ) -> tuple[dict[str, float | None], float | None]:
     """Return by how much each output may differ: what rounding allows, more where that is measured; None: a budget.
 
@@ -155,7 +172,7 @@ def _allowed(
     apart = {pair.before for pair in ran.outputs if far(figures[pair.after])}
     names = [name for name in doubtful if name not in apart]
     graph = part(a, names) if all(name in a.index.producers for name in names) else a
-    measured = close_tolerance(graph, ran.feeds[0], {name: ran.was[name] for name in names})
+    measured = explained(graph, ran.feeds[0], {name: ran.was[name] for name in names}, half)
     allowed |= {pair.after: measured[pair.before] for pair in ran.outputs if pair.before in measured}
     growth = [measured[name] / doubtful[name] for name in names if doubtful[name]]
     return allowed, max(growth, default=None)
@@ -208,7 +225,7 @@ def _permuted(
 
 def _rows(
     sides: tuple[Side, Side], tensors: Sequence[Found], targets: Sequence[str], budgets: Sequence[Budget],
-    growth: float | None, watch: Watch, most: int,
+    growth: float | None, half: bool, watch: Watch, most: int,
 ) -> list[Row]:  # fmt: skip
     """Say of each tensor whether the models agree there, and measure noise until the first that it does not explain."""
     a, b = sides
@@ -224,7 +241,7 @@ def _rows(
     apart = {found.pair.before for found in tensors if differs(found) or found.pair.before in targets}
     known = {found.pair.before for found in tensors}
     passed = reaching(a.graph, targets, known - apart)
-    explained: dict[str, float] = {}
+    measured: dict[str, float] = {}
     suspects = [found for found in tensors if found.pair.before in apart & passed]
     if not inner:
         doubtful = list(takewhile(lambda found: not (far(found.figures) or _beyond(found, growth)), suspects))
@@ -232,15 +249,14 @@ def _rows(
             watch(f"noise of {len(chunk)} tensors from {chunk[0].pair.before} on")
             names = [found.pair.before for found in chunk]
             own = part(a.graph, names)
-            explained |= close_tolerance(own, a.feed, run_part(own, a.feed, names))
-            if any(not found.figures.max_abs <= explained[found.pair.before] for found in chunk):
+            measured |= explained(own, a.feed, run_part(own, a.feed, names), half)
+            if any(not found.figures.max_abs <= measured[found.pair.before] for found in chunk):
                 break
     rows = []
     for found in tensors:
         x = found.pair.before
-        measured = x in explained
-        allowed = None if inner else explained.get(x, found.rounding)
-        apart_here = x in apart and not (measured and found.figures.max_abs <= explained[x])
+        allowed = None if inner else measured.get(x, found.rounding)
+        apart_here = x in apart and not (x in measured and found.figures.max_abs <= measured[x])
         verdict = "equal" if found.figures.changed == 0 else "diverges" if apart_here else "agrees"
         makers = a.graph.index.producer(x), b.graph.index.producer(found.pair.after)
         rows.append(
@@ -251,7 +267,7 @@ def _rows(
                 found.figures,
                 verdict,  # type: ignore[arg-type]
                 allowed,
-                measured,
+                x in measured,
                 verdict == "diverges" and x in passed,
             )
         )
