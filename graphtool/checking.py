@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from graphtool.lint.rulefile import selected, shipped_rules
 from graphtool.lint.target import Aim
 from graphtool.parity.metrics import Figures, compare
 from graphtool.parity.session import Array, Session
-from graphtool.rewrite import Catalog, Pass, parse_pipeline
+from graphtool.rewrite import Catalog, Pass, Stage, parse_pipeline
 
 Watch = Callable[[str], None]
 _ROUNDS = 3  # of fixing what an earlier round has brought up
@@ -94,7 +94,7 @@ def check_model(request: CheckRequest, watch: Watch = lambda _: None) -> CheckRe
     result = CheckResult(request, profile, graph, check(graph, rules, aim, watch))
     if request.fix:
         _fix(result, watch)
-        result.left = {word: why for word, why in result.left.items() if word in result.latest.fixes}
+        result.left = {word: why for word, why in result.left.items() if why and word in result.latest.fixes}
     return result
 
 
@@ -104,13 +104,14 @@ def _fix(result: CheckResult, watch: Watch) -> None:
     words: list[str] = []
     found, graph = result.before, result.graph
     for _ in range(_ROUNDS):
-        fresh = []
+        fresh, idle = [], []
         for word in found.fixes:
-            reason = _refusal(word, graph, catalog, result)
-            if reason:
-                result.left[word] = reason
-            else:
-                fresh.append(word)
+            stages = parse_pipeline(word, catalog, None, result.profile.passes)
+            unsafe = "" if request.unsafe else _unsafe(stages[0].spec, result.profile)
+            useless = "" if unsafe else _useless(graph, stages, catalog)
+            result.left[word] = f"{unsafe}; --unsafe-fixes does" if unsafe else useless
+            idle += [word] * bool(useless)
+            fresh += [word] * (not result.left[word])
         if not fresh:
             break
         words += fresh
@@ -120,23 +121,18 @@ def _fix(result: CheckResult, watch: Watch) -> None:
         )  # fmt: skip
         result.run = job.run(run, watch)
         graph = result.run.run.graph
-        found = result.after = check(graph, result.before.rules, result.before.aim, watch, words)
+        found = result.after = check(graph, result.before.rules, result.before.aim, watch, [*words, *idle])
     if result.run is not None:
         _compare(result, watch)
 
 
-def _refusal(word: str, graph: Graph, catalog: Catalog, result: CheckResult) -> str:
-    """Return why a pass is not run: it is not safe, or not for this graph; an empty string where it is."""
-    stages = parse_pipeline(word, catalog, None, result.profile.passes)
-    if not result.request.unsafe:
-        reason = _unsafe(stages[0].spec, result.profile)
-        if reason:
-            return f"{reason}; --unsafe-fixes does"
+def _useless(graph: Graph, stages: Sequence[Stage], catalog: Catalog) -> str:
+    """Return why a pass does nothing for a graph; an empty string where it does something."""
     try:
-        pipeline.dry_run(graph, stages, catalog)
+        (step,) = pipeline.dry_run(graph, stages, catalog)
     except GraphtoolError as error:
         return str(error)
-    return ""
+    return "" if step.matches else f"nothing to do: {step.reason}"
 
 
 def _unsafe(spec: Pass, profile: Profile) -> str:
@@ -171,7 +167,8 @@ def _compare(result: CheckResult, watch: Watch) -> None:
     for name in result.float32:
         before = run.judge.original.output(name)
         assert before is not None
-        result.float16[name] = compare(before, rounded[name])
+        if rounded[name].shape == before.shape:  # a pass that changes the batch changes the feed
+            result.float16[name] = compare(before, rounded[name])
 
 
 def _on_chip(graph: Graph, names: Collection[str], arrays: Mapping[str, Array]) -> Mapping[str, Array]:

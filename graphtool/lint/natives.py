@@ -33,6 +33,7 @@ NATIVES: dict[str, Native] = {
     "activation_overflow": numbers.activations,
     "open_input": interface.open_inputs,
     "blocked_batch": interface.blocked_batch,
+    "blocked_any_batch": interface.blocked_any_batch,
     "unnamed_output": interface.unnamed,
     "unused_outputs": interface.unused,
     "memory_beyond": interface.memory_beyond,

@@ -11,7 +11,7 @@ from graphtool.errors import show
 from graphtool.lint.conditions import Found
 from graphtool.lint.found import at
 from graphtool.lint.ground import Ground
-from graphtool.lint.rule import Rule
+from graphtool.lint.rule import Finding, Rule
 from graphtool.natives._batch_blockers import blockers
 
 _GEARS = ("dynamic_batch_size", "dynamic_image_size", "dynamic_dims", "input_shape_range")
@@ -29,10 +29,26 @@ def open_inputs(ground: Ground, rule: Rule) -> Iterator[Found]:
 
 
 def blocked_batch(ground: Ground, rule: Rule) -> Iterator[Found]:
-    """Constants that hold the batch of the export, at the largest batch of the profile, or four times that of now."""
+    """Constants that hold the batch of the export, at the largest other batch of the profile."""
+    now = _batch(ground)
+    batch = max((batch for batch in ground.aim.batches if batch != now), default=0)
+    if batch:
+        yield from _blocked(ground, rule, now, batch)
+
+
+def blocked_any_batch(ground: Ground, rule: Rule) -> Iterator[Found]:
+    """The same where the profile names no batches, at four times that of now; what cannot be freed is left out."""
+    now = _batch(ground)
+    if not ground.aim.batches:
+        yield from (found for found in _blocked(ground, rule, now, 4 * max(now, 1)) if found.kind == "node")
+
+
+def _batch(ground: Ground) -> int:
     sizes = [value.shape[0] for value in ground.graph.inputs if value.shape]
-    now = next((size for size in sizes if isinstance(size, int)), 1)
-    batch = max((batch for batch in ground.aim.batches if batch != now), default=4 * max(now, 1))
+    return next((size for size in sizes if isinstance(size, int)), 1)
+
+
+def _blocked(ground: Ground, rule: Rule, now: int, batch: int) -> Iterator[Finding]:
     found = blockers(ground.graph, batch)
     if found is None:
         return
@@ -41,7 +57,8 @@ def blocked_batch(ground: Ground, rule: Rule) -> Iterator[Found]:
         finding = at(rule, "node", name, batch=batch, now=now, what="it can be freed")
         yield replace(finding, op=kinds.get(name, ""))
     if found.fault:
-        yield at(rule, "model", "batch", batch=batch, now=now, what=f"and it cannot be freed: {found.fault}")
+        fault = at(rule, "model", "batch", batch=batch, now=now, what=f"and it cannot be freed: {found.fault}")
+        yield replace(fault, fix=())
 
 
 def unnamed(ground: Ground, rule: Rule) -> Iterator[Found]:
