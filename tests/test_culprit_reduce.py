@@ -51,7 +51,7 @@ def test_a_planted_mistake_is_left_alone_with_its_nodes(
 
 def test_the_folder_stands_by_itself(cli: Cli) -> None:
     """With the pass files of the project, inner ones too; no temporary path and no user's path in it."""
-    found = reduced(cli, "--passes", "team", planted(cli, "team", scaled()))
+    found = reduced(cli, "--passes", "team", planted(cli, "team", scaled(1, 2)))
     folder = cli.folder / found["folder"]
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     passes = ["passes/scale_on_the_wrong_axis.toml", "passes/team.toml"]
@@ -63,7 +63,7 @@ def test_the_folder_stands_by_itself(cli: Cli) -> None:
 
 
 def test_it_is_the_same_twice_and_never_overwrites(cli: Cli) -> None:
-    path = planted(cli, "team", scaled())
+    path = planted(cli, "team", scaled(1, 2))
     for folder in ("one", "two"):
         reduced(cli, "--passes", "team", path, "-o", folder)
     for file in ("model.onnx", "feed.npz", "README.md"):
@@ -80,7 +80,7 @@ def test_an_error_of_onnxruntime_is_left_with_a_script(cli: Cli) -> None:
 
 
 def test_a_budget_of_one_output(cli: Cli) -> None:
-    text = """g (float[1,2,8,8] x) => (float[1,2,16,16] y, float[1,2,8,8] z) <float[4] s = {1,1,2,2}> {
+    text = """g (float[1,2,4,4] x) => (float[1,2,8,8] y, float[1,2,4,4] z) <float[4] s = {1,1,2,2}> {
       [n] n = Neg(x) [up] u = Resize<mode="linear">(n, , s) [r] y = Relu(u) [z] z = Sigmoid(x) }"""
     model_of(text, 17).save(cli.folder / "m.onnx")
     found = reduced(cli, "m.onnx", "--passes", "resize_nearest", "--max", "y:max_abs=0.05")

@@ -81,7 +81,7 @@ def lossy_units(bench: Bench) -> tuple[Unit, ...]:
     if not found:
         lossy = [stage.spec.name for stage in bench.stages if stage.spec.parity == "lossy"]
         what = f"{', '.join(lossy)} matched nothing" if lossy else "no pass of the pipeline is lossy"
-        raise UsageError(f"{what}: there is nothing to rank")
+        raise UsageError(f"{what}: there are no matches to choose from")
     return found
 
 

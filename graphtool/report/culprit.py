@@ -59,7 +59,8 @@ def print_bisected(found: Bisected) -> None:
             line("without all of these: holds")
             _figures(finding.rest.figures, "  ")
         line(f"go on without: {found.commands[0][1]}")
-        if whole.kind == "budget":
+        guilty = (bench.stages[unit.stage] for culprit in finding.culprits for unit in culprit.units)
+        if whole.kind == "budget" and any(stage.spec.parity == "lossy" for stage in guilty):
             line("graphtool tune, with the same words, finds the most matches that keep the budget", "cyan")
     if not finding.monotone:
         line("not monotone: some sets of matches hold although a part of them breaks it; damages cancel", "yellow")
