@@ -186,6 +186,8 @@ def test_a_batch_that_the_graph_does_not_bear_gets_no_command(cli: Cli) -> None:
     ended = cli("run", "m.onnx", "-p", "remove_identity", "--batch", "1,2", "--json")
     assert ended.code == 1 and ended.json()["batches"][0]["constant"] == "s" and len(ended.json()["atc"]) == 1
     assert (cli.folder / "m.graphtool.onnx").exists(), "the model itself is sound"
+    github = cli("run", "m.onnx", "-p", "remove_identity", "--batch", "1,2", "--report", "github:-").out
+    assert "holds another batch" in github and "not written" not in github
     assert cli.ok("run", "m.onnx", "-p", "set_batch:batch=2", "--batch", "2").count("\natc ") == 1
     cli.save(
         "swap.onnx",

@@ -96,6 +96,8 @@ def test_what_is_only_looked_at_by_structure_is_said_to_be(cli: Cli) -> None:
     cli.save("m.onnx", CUSTOM)
     out = cli.ok("run", "m.onnx", "-p", "output_fp16")
     assert "structure only" in out and "NOT CHECKED in numbers: output_fp16; only structure" in out
+    junit = cli("run", "m.onnx", "-p", "output_fp16", "--report", "junit:-").out
+    assert 'skipped="1"' in junit and "its numbers were not checked" in junit
     report = cli("run", "m.onnx", "-p", "output_fp16", "--json").json()
     assert report["steps"][0]["verdict"]["rule"] == "structure"
     assert "--no-check" in cli.refused("run", "m.onnx", "-p", "output_fp16", "--max", "max_abs=1"), "a budget is held"

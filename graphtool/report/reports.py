@@ -29,6 +29,11 @@ def run_report(result: Result, command: str) -> Report:
     counts = f"{len(run.original.nodes)} -> {len(run.graph.nodes)} nodes, {held} of {len(run.steps)} passes applied"
     if run.feed is None:
         counts += ", not checked (--no-check)"
+    elif run.judge is not None and run.judge.original is not None:
+        feeds = [seat.name for seat in run.judge.seats]
+        counts += (
+            f", judged on {feeds[0]}" if len(feeds) == 1 else f", judged on {len(feeds)} feeds: {'; '.join(feeds)}"
+        )
     return Report(
         command,
         str(result.request.model),
@@ -44,7 +49,10 @@ def run_report(result: Result, command: str) -> Report:
 def _item(step: Step) -> Item:
     cells = (str(len(step.matches)), f"{step.nodes[0]} -> {step.nodes[1]}", step.stage.spec.parity, verdict_word(step))
     message = {"broken": broken_text(step), "unmatched": f"nothing to do: {step.reason}", "unchecked": "not checked"}
-    return Item(step.stage.text(), _STATUS[step.status], cells, message.get(step.status, ""), "\n".join(_detail(step)))
+    status, said = _STATUS[step.status], message.get(step.status, "")
+    if step.status == "applied" and step.verdict is not None and step.verdict.rule == "structure":
+        status, said = _STATUS["unchecked"], "judged by structure only: its numbers were not checked"
+    return Item(step.stage.text(), status, cells, said, "\n".join(_detail(step)))
 
 
 def _detail(step: Step) -> Iterator[str]:
@@ -63,7 +71,10 @@ def _findings(result: Result) -> Iterator[Finding]:
     for step in broken:
         summary = "A pass broke its promise, or is over its budget; it was undone"
         yield Finding("broken-promise", "error", broken_text(step), file, _culprit(step), summary=summary)
-    if result.fault and not any(broken_text(step) == result.fault for step in broken):
+    refused = [one for one in result.batches if not one.ok]
+    for one in refused:
+        yield Finding("no-atc-command", "error", one.text(), file, summary="No ATC command could be written")
+    if result.fault and not any(broken_text(step) == result.fault for step in broken) and result.path is None:
         yield Finding("refused", "error", result.fault, file, summary="The result was not written")
     if result.atc_fault:
         yield Finding("no-atc-command", "warning", result.atc_fault, file, summary="No ATC command could be written")
