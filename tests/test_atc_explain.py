@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import shlex
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,11 @@ def said(text: str) -> list[str]:
         PLAIN.replace('"', "'"),
         PLAIN.replace('"', ""),
         f"# {PLAIN}\n{PLAIN}",
+        f"docker exec -it box {PLAIN}",
+        f"RUN {PLAIN}",
+        f"命令：{PLAIN}",
+        str(["atc", *shlex.split(PLAIN)[1:]]),
+        f"x = 1\nsubprocess.run({json.dumps(['atc', *shlex.split(PLAIN)[1:]], indent=1)}, check=True)",
     ],
 )  # fmt: skip
 def test_forms_that_are_read(text: str) -> None:
@@ -304,6 +310,17 @@ def test_to_profile(cli: Cli) -> None:
     assert load_profile("q.toml").options["output"] == "a_bs{batch}"
     cli.write("c.sh", PLAIN.replace("=5", "=3"))
     assert "profiles are for ONNX" in cli("atc", "explain", "c.sh", "--to-profile", "r.toml").err
+
+
+def test_what_graphtool_writes_is_read_back(cli: Cli) -> None:
+    model = cli.save("net.onnx", NET)
+    for name in ("a.sh", "Makefile", "a.json"):
+        cli.ok("atc", "emit", model, "--atc", "out_nodes=up:0", "--atc", "output_type=up:0:FP16", "-o", name)
+        data = cli("atc", "explain", name, "--json", "--model", model).json()
+        (found,) = data["commands"]
+        assert found["findings"] == [] and [given["name"] for given in found["options"]][:3] == [
+            "framework", "model", "output"
+        ]  # fmt: skip
 
 
 def test_a_loop_gives_the_batches(cli: Cli) -> None:

@@ -15,11 +15,16 @@ _AHEAD = 2_000  # characters looked at at once, so that a long line costs no mor
 
 # where a command can start: a line, after an operator, a quote, a keyword, an assignment, a prompt, a bullet
 _LEAD = (
-    r"(?P<lead>^|[;&|(`\"']|\$\(|(?<![\w-])(?:if|while|until|!|do|then|else|time|sudo|nohup|exec|command|eval|\w+=\S*)\s"
+    r"(?P<lead>^|[;&|(`\"'：]|\$\(|(?<![\w-])(?:if|while|until|!|do|then|else|time|sudo|nohup|exec|command|eval|\w+=\S*)\s"
     r"|(?<=[$#>])\s|^\s*(?:\d+[.)]|[-*>])\s)\s*"
 )
 _THEN = r"(?=\s+(?:-|\\?$|[$\"'{<])|\s*\\$|\s*$)"
 _START = re.compile(rf"{_LEAD}(?:[\w./${{}}~-]*/)?atc(?:\.bin)?{_THEN}")
+# behind any other word (`docker exec NAME atc --model=...`), where the first option is surely one of atc
+_BEHIND = re.compile(r"(?P<lead>(?<=\s))atc(?=\s+--(?:model|framework|output|input_shape|soc_version|singleop|om)\b)")
+# the words of a program that runs atc without a shell: ["atc", "--model=a.onnx"]
+_VECTOR = re.compile(r"\[\s*([\"'])atc\1\s*,(?P<body>[^\]]*(?:\[[^\]]*\][^\]]*)*)\]")
+_ITEM = re.compile(r"[rfbu]?(?P<q>[\"'])(?P<text>(?:\\.|(?!(?P=q)).)*)(?P=q)|(?P<other>[^\s,\"']+)", re.DOTALL)
 # the command in a variable, `"${ATC_BIN}" \`, and its options in an array, `ATC_ARGS=(`
 _VARIABLE = re.compile(
     r"^(?P<lead>\s*)(?P<q>\"?)\$\{?\w*ATC\w*\}?(?P=q)(?=\s+(?:--[a-z]+[_=]|--model|\\?$|\"\$)|\s*\\$)", re.IGNORECASE
@@ -70,14 +75,26 @@ def commands(text: str) -> list[Read]:
             found.append(Read(row + 1, scanner.words, scanner.source(), scanner.faults, scanner.array))
         moved = scanner.row > row and not scanner.array
         row, column = (scanner.row, max(scanner.column, 1)) if moved or scanner.row == row else (row + 1, 0)
-    return [part for read in found for part in _glued(read)]
+    found += _vectors("\n".join(lines))
+    return [part for read in sorted(found, key=lambda one: one.line) for part in _glued(read)]
+
+
+def _vectors(text: str) -> Iterator[Read]:
+    """Yield the commands that a program has as a list of words; other words than strings make it partial."""
+    for match in _VECTOR.finditer(text):
+        items = list(_ITEM.finditer(match["body"][:_LIMIT]))
+        words = [Word(item["text"].replace("\\", ""), True) for item in items if item["q"]]
+        if words and words[0].text.startswith("-"):
+            partial = any(item["other"] for item in items)
+            source = " ".join(["atc", *(word.text for word in words)])
+            yield Read(text.count("\n", 0, match.start()) + 1, words, source, [], partial)
 
 
 def _start(line: str, column: int = 0) -> tuple[int, str] | None:
     """Return where the words after ``atc`` begin, and what the command stands in: a quote, ``(`` or nothing."""
     if line.lstrip().startswith("#"):
         return None
-    match = _START.search(line, column)
+    match = _START.search(line, column) or _BEHIND.search(line, column)
     if match is not None:
         lead = match["lead"].strip()
         return match.end(), lead if lead in ("'", '"', "`") else ""
