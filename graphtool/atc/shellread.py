@@ -23,8 +23,12 @@ _START = re.compile(rf"{_LEAD}(?:[\w./${{}}~-]*/)?atc(?:\.bin)?{_THEN}")
 # behind any other word (`docker exec NAME atc --model=...`), where the first option is surely one of atc
 _BEHIND = re.compile(r"(?P<lead>(?<=\s))atc(?=\s+--(?:model|framework|output|input_shape|soc_version|singleop|om)\b)")
 # the words of a program that runs atc without a shell: ["atc", "--model=a.onnx"]
-_VECTOR = re.compile(r"\[\s*([\"'])atc\1\s*,(?P<body>[^\]]*(?:\[[^\]]*\][^\]]*)*)\]")
-_ITEM = re.compile(r"[rfbu]?(?P<q>[\"'])(?P<text>(?:\\.|(?!(?P=q)).)*)(?P=q)|(?P<other>[^\s,\"']+)", re.DOTALL)
+_VECTOR = re.compile(r"\[\s*([\"'])atc\1\s*,")
+_ITEM = re.compile(
+    r"\s*(?:[rfbu]?(?P<q>[\"'])(?P<text>(?:\\.|(?!(?P=q))[^\\]){0,4000})(?P=q)|(?P<end>\])|(?P<comma>,)|(?P<other>[^\s,\"'\]]+|.))",
+    re.DOTALL,
+)
+_MOST_ITEMS = 500  # of an argument vector, commas counted
 # the command in a variable, `"${ATC_BIN}" \`, and its options in an array, `ATC_ARGS=(`
 _VARIABLE = re.compile(
     r"^(?P<lead>\s*)(?P<q>\"?)\$\{?\w*ATC\w*\}?(?P=q)(?=\s+(?:--[a-z]+[_=]|--model|\\?$|\"\$)|\s*\\$)", re.IGNORECASE
@@ -81,11 +85,19 @@ def commands(text: str) -> list[Read]:
 
 def _vectors(text: str) -> Iterator[Read]:
     """Yield the commands that a program has as a list of words; other words than strings make it partial."""
-    for match in _VECTOR.finditer(text):
-        items = list(_ITEM.finditer(match["body"][:_LIMIT]))
-        words = [Word(item["text"].replace("\\", ""), True) for item in items if item["q"]]
+    place = 0
+    while match := _VECTOR.search(text, place):
+        place = match.end()
+        words: list[Word] = []
+        partial = False
+        for _ in range(_MOST_ITEMS):
+            item = _ITEM.match(text, place)
+            if item is None or item["end"]:
+                break
+            place = item.end()
+            partial = partial or bool(item["other"])
+            words += [Word(item["text"].replace("\\", ""), True)] if item["q"] else []
         if words and words[0].text.startswith("-"):
-            partial = any(item["other"] for item in items)
             source = " ".join(["atc", *(word.text for word in words)])
             yield Read(text.count("\n", 0, match.start()) + 1, words, source, [], partial)
 
