@@ -229,8 +229,9 @@ def test_nothing_makes_it_fall_over() -> None:
         "```",
         ")",
     ]
-    for _ in range(1500):
-        text = PLAIN
+    assert one('os.system("atc --model=a"--b').options == {"model": "a"}  # a quote that closes before an option
+    for turn in range(1500):
+        text = (PLAIN, f'run("{PLAIN}")', f"a=(\n {PLAIN[4:]}\n)\n['atc', '--model=a']")[turn % 3]
         for _ in range(rng.randrange(1, 6)):
             place = rng.randrange(len(text) + 1)
             text = text[:place] + rng.choice(pieces) + text[place + rng.randrange(3) :]

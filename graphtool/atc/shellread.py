@@ -164,12 +164,15 @@ class _Scanner:
             if re.match(r"\d?>>?|<", rest) and not re.match(r"<[A-Za-z_][\w .-]*>", rest):
                 self._redirect(rest)
                 continue
+            before = (self.row, self.column)
             if not self._word(line):
                 break
+            if (self.row, self.column) == before:
+                self.column += 1  # a letter that no word begins with
         self.end = self.column
 
     def _closes(self, rest: str) -> bool:
-        return bool(self.outer) and rest[0] == self.outer and not re.match(r"[\"']--?[A-Za-z]", rest)
+        return bool(self.outer) and rest[0] == self.outer
 
     def _redirect(self, rest: str) -> None:
         match = re.match(r"(?:\d?>>?|&>>?|>&|<)&?\s*[^\s;|&]*", rest)
