@@ -73,6 +73,12 @@ def test_an_output_that_does_not_depend_on_the_items_is_said_to_show_nothing() -
     assert found.ok and found.notes == ("all items look alike in 'y': a mix-up would not show",)
 
 
+def test_outputs_whose_size_depends_on_the_data_are_said_to_be_uncompared() -> None:
+    (found,) = gated("g (float[N,60] x) => (int64[2,K] y) { r = Relu(x) y = NonZero(r) }", 3)
+    assert found.ok and found.text() == "batch 3: it runs; its items could not be compared"
+    assert "depends on the data" in found.notes[0]
+
+
 def test_a_large_batch_is_followed_by_its_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gates, "MOST_RUN", 500)
     found = gated(NET, 2, 16)

@@ -88,6 +88,14 @@ def test_extremes_stay_inside_what_the_operators_demand() -> None:
     assert all(np.array_equal(arrays["size"], base.arrays["size"]) for arrays in found.values()), "it may be a size"
 
 
+def test_a_scalar_has_extremes_and_a_model_without_inputs_one_feed() -> None:
+    graph = model_of("g (float x) => (float y) { y = Exp(x) }", 17)
+    panel = Panel(graph, plan(graph, with_extremes=True), {})
+    assert {seat.feed.recipe["source"] for seat in panel.seats} >= {"drawn", "zeros"}
+    assert all("makes infinities" in note for note in panel.notes), panel.notes
+    assert len(plan(model_of("g () => (float[2] y) <float[2] c> { y = Relu(c) }", 17), count=3)) == 1
+
+
 def test_integers_are_left_alone_where_the_graph_divides_them() -> None:
     graph = model_of("g (int32[2,2] a, int32[2,2] b) => (int32[2,2] y) { c = Neg(b) y = Div(a, c) }", 17)
     assert extremes(graph, draw(graph)) == []

@@ -61,7 +61,9 @@ class BatchResult:
         return (
             f"batch {self.batch}: "
             + {
-                "run": f"{self.batch} different items come out as each does alone" if self.batch > 1 else "it runs",
+                "run": f"{self.batch} different items come out as each does alone"
+                if self.batch > 1 and self.matches
+                else "it runs" + ("; its items could not be compared" if self.batch > 1 else ""),
                 "two": "two different items come out as each does alone, and the shapes fit at this batch",
                 "own": "the graph's own; batch 1 does not run, so its items were not compared",
                 "unchecked": f"not checked: {self.reason}",

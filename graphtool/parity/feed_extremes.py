@@ -42,7 +42,8 @@ def extremes(graph: Graph, feed: Feed) -> list[Feed]:
         for value in graph.inputs:
             use = uses.get(value.name)
             if value.name in uses and not isinstance(use, np.ndarray):
-                arrays[value.name] = change(value, feed.arrays[value.name], use, divides)
+                # of a scalar numpy makes no array
+                arrays[value.name] = np.asarray(change(value, feed.arrays[value.name], use, divides))
         if any(not equal(array, feed.arrays[name]) for name, array in arrays.items()):
             found.append(Feed(arrays, {**feed.recipe, "source": kind}))
     return found
