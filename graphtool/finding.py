@@ -104,7 +104,7 @@ def _bench(request: Request, watch: Watch, held: bool) -> tuple[Bench, list[Budg
     watch("loading")
     graph, stages, catalog, profile = prepare(request)
     sound(graph)
-    budgets = budgets_of(request.minima, request.maxima) or list(profile.budgets)
+    budgets = budgets_of(request.minima, request.maxima, stages) or list(profile.budgets)
     trials = trials_for(graph, request)
     try:
         return Bench(graph, stages, catalog, trials, budgets, request.truth, held, watch), budgets
@@ -149,8 +149,7 @@ def command(request: Request, budgets: Sequence[Budget], passes: str) -> str:
 
 def bound_text(budget: Budget) -> str:
     """Return a budget as the word after --min or --max, to the last digit."""
-    where = "" if budget.output is None else f"{budget.output}:"
-    return f"{where}{budget.metric}={budget.bound!r}"
+    return f"{budget.where()}{budget.metric}={budget.bound!r}"
 
 
 _HEAD = "# written by graphtool tune\n"

@@ -21,6 +21,7 @@ from graphtool.graph import Graph
 from graphtool.graph.save import write_text
 from graphtool.guard import temporary
 from graphtool.job import Request, budgets_of, feed_for, prepare, sound
+from graphtool.parity.budget import Budget
 from graphtool.parity.feed_files import write_npz
 from graphtool.rewrite import Catalog, Pass, Stage, parse_pipeline
 
@@ -80,8 +81,7 @@ def _job(wish: Wish) -> tuple[Job, list[Stage], Catalog]:
     wanted = bool(request.passes or request.target.profile), wish.against is not None, bool(wish.command)
     if sum(wanted) > 1:
         raise UsageError("one failure at a time: --passes, --against or --check")
-    budgets = budgets_of(request.minima, request.maxima)
-    if budgets and (wanted[2] or not any(wanted)):
+    if (request.minima or request.maxima) and (wanted[2] or not any(wanted)):
         raise UsageError("a budget is for --passes or --against")
     if wish.regex:
         try:
@@ -94,9 +94,11 @@ def _job(wish: Wish) -> tuple[Job, list[Stage], Catalog]:
         raise UsageError("--check: the command must have {} where the model's file goes")
     catalog = Catalog()
     stages: list[Stage] = []
+    budgets: list[Budget] = []
     if wanted[0]:
         _, stages, catalog, profile = prepare(request)
-        budgets = budgets or list(profile.budgets)
+        budgets = list(profile.budgets)
+    budgets = budgets_of(request.minima, request.maxima, stages) or budgets
     text = ",".join(stage.text() for stage in stages)
     job = Job(text, tuple(budgets), request.truth, wish.level, wanted[1], wish.command, wish.regex)
     return job, stages, catalog

@@ -41,6 +41,22 @@ def test_rank_says_what_each_match_costs(cli: Cli, maps: Path) -> None:
     assert found["metric"] == "mean_abs" and found["runs"] == 1 + 2 * 3
 
 
+def test_decibels_are_no_shares(cli: Cli, maps: Path) -> None:
+    out = cli.ok("bisect", "--rank", "--passes", "resize_nearest", maps, "--min", "snr=5")
+    rows = [row.split("  alone costs ")[1] for row in out.splitlines() if "alone costs" in row]
+    assert all(row.startswith("all but snr ") for row in rows[:2]) and rows[2].startswith("nothing;")
+    assert float(rows[0].split()[3]) < float(rows[1].split()[3])
+    out = cli.ok("tune", "--passes", "resize_nearest", maps, "--min", "snr=20")
+    assert "2 of 3 matches: snr" in out
+
+
+def test_a_budget_of_one_pass(cli: Cli, maps: Path) -> None:
+    words = ["--passes", "resize_nearest", "--max", "resize_nearest/max_abs=0.01", maps]
+    found = cli("bisect", *words).out
+    assert "culprit: resize_nearest at big" in found and "--max resize_nearest/max_abs=0.01" in found
+    assert "is for run and bisect" in cli.refused("tune", *words)
+
+
 def test_tune_takes_what_the_budget_bears(cli: Cli, maps: Path) -> None:
     words = ["--passes", "resize_nearest", "--min", "argmax_agreement=0.9", maps]
     found = cli("tune", *words, "--json").json()

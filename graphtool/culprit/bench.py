@@ -58,7 +58,11 @@ class Attempt:
         return not self.kind
 
     def over(self, budgets: Sequence[Budget]) -> str:
-        """Return why the budgets do not hold, after a step or at the end as in a run; an empty string where they do."""
+        """Return why the budgets do not hold, after a step or at the end as in a run; an empty string where they do.
+
+        Those of a single pass are the judge's, step by step.
+        """
+        budgets = [budget for budget in budgets if not budget.scope]
         for figures in self.bounded:
             reasons = broken([b for b in budgets if b.output is None or b.output in figures], figures)
             if reasons:

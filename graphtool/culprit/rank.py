@@ -21,8 +21,13 @@ class Measure:
 
     @property
     def is_share(self) -> bool:
-        """Whether the metric is 1 where nothing changed (cosine, agreement); else it is a distance, 0 there."""
-        return METRICS[self.metric][0] == "min"
+        """Whether the metric is 1 where nothing changed, such as cosine and agreement."""
+        return METRICS[self.metric][0] == "min" and not self.is_level
+
+    @property
+    def is_level(self) -> bool:
+        """Whether the metric is in decibels, infinite where nothing changed; what is neither is a distance."""
+        return self.metric in ("snr", "psnr")
 
     def of(self, attempt: Attempt) -> float:
         """Return the metric's worst value in all that budgets are held to; raises UsageError where no output has it."""
@@ -31,20 +36,21 @@ class Measure:
         values = [value for name, f in outputs if self.output in (None, name) and (value := read(f)) is not None]
         if not values:
             raise UsageError(f"no output to compare has the metric {self.metric}")
-        return min(values) if self.is_share else max(values)
+        return min(values) if METRICS[self.metric][0] == "min" else max(values)
 
     def damage(self, attempt: Attempt) -> float:
-        """Return how much is lost, 0 where nothing is, infinite where a promise broke."""
+        """Return how much is lost: 0 where nothing is (minus infinity in decibels), infinite for a broken promise."""
         if not attempt.ok:
             return math.inf
         value = self.of(attempt)
-        return 1.0 - value if self.is_share else value
+        return 1.0 - value if self.is_share else -value if self.is_level else value
 
 
 def measure_for(budgets: Sequence[Budget], figures: Mapping[str, Figures]) -> Measure:
     """Return what damage is measured in: the first budget's metric; without one agreement of class maps, or cosine."""
-    if budgets:
-        return Measure(budgets[0].metric, budgets[0].output)
+    whole = [budget for budget in budgets if not budget.scope]
+    if whole:
+        return Measure(whole[0].metric, whole[0].output)
     maps = any(found.argmax_agreement is not None for found in figures.values())
     return Measure("argmax_agreement" if maps else "cosine")
 

@@ -52,6 +52,8 @@ def tune(bench: Bench, budgets: Sequence[Budget], held_out: Sequence[Bench] = ()
     """
     if not budgets:
         raise UsageError("tune needs a budget, such as --min argmax_agreement=0.95")
+    if any(budget.scope for budget in budgets):
+        raise UsageError("tune keeps budgets of the whole; one of a single pass (PASS/METRIC=X) is for run and bisect")
     lossy = lossy_units(bench)
     kept = [unit for unit in bench.whole.units if unit not in set(lossy)]
     measure = measure_for(budgets, bench.whole.figures)

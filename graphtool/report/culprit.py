@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -114,8 +115,10 @@ def _cost(measure: Measure, attempt: Attempt) -> str:
     if not attempt.ok:
         return f"a broken promise ({show(attempt.reason, 200)})"
     damage = measure.damage(attempt)
-    if damage == 0:
+    if damage in (0, -math.inf):
         return "nothing"
+    if measure.is_level:
+        return f"all but {measure.metric} {-damage:.4g} dB"
     return f"{100 * damage:.3g} points of {measure.metric}" if measure.is_share else f"{measure.metric} {damage:.4g}"
 
 
@@ -147,7 +150,9 @@ def print_tuned(found: Tuning) -> None:
 
 
 def _damage(measure: Measure, damage: float) -> str:
-    return f"{100 * damage:8.4f} points" if measure.is_share else f"{measure.metric} {damage:9.4g}"
+    if measure.is_share:
+        return f"{100 * damage:8.4f} points"
+    return f"{measure.metric} {-damage if measure.is_level else damage:9.4g}"
 
 
 def plot_tuned(found: Tuning, path: Path) -> None:
