@@ -6,8 +6,9 @@ JOBS   ?= 2
 FUZZ   ?= 100000
 CORPUS ?= ../shared/corpus
 SOAK   ?= 2000
+FUZZ_MODELS ?= 5000
 
-.PHONY: demo test lint format golden corpus picture docs fuzz soak clean
+.PHONY: demo test lint format golden corpus picture docs fuzz fuzz-models soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +17,7 @@ help:
 	@echo "make format   format the code"
 	@echo "make docs     write docs/passes and the schemas anew, after a change of a pass file, ATC's options or --json"
 	@echo "make fuzz     read and apply FUZZ=$(FUZZ) mutated pass files in children with limits"
+	@echo "make fuzz-models  run commands on FUZZ_MODELS=$(FUZZ_MODELS) mutated models in guarded workers"
 	@echo "make soak     SOAK=$(SOAK) random subsets and orders of the passes on random graphs, and all pairs on some"
 	@echo "make golden   record golden/ anew, after a change that was meant"
 	@echo "make corpus   optimize every model of CORPUS=$(CORPUS) and judge each result"
@@ -53,6 +55,9 @@ docs: $(VENV)/.ready
 
 fuzz: $(VENV)/.ready
 	$(BIN)/python tests/fuzzing.py --jobs $(JOBS) $(FUZZ)
+
+fuzz-models: $(VENV)/.ready
+	$(BIN)/python tests/fuzz_models.py $(FUZZ_MODELS)
 
 soak: $(VENV)/.ready
 	GRAPHTOOL_SOAK=$(SOAK) $(BIN)/pytest -n $(JOBS) --dist load tests/test_passes_random.py

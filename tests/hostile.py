@@ -348,6 +348,9 @@ bytes_for("an operator that is not UTF-8", b"Relu", b"Re\xff\xfe")
 bytes_for("documentation that is not UTF-8", b"DOCUMENT", b"\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8")
 
 
+bytes_for("a graph's name that is not UTF-8", b"\x12\x01g", b"\x12\x01\xfb")
+
+
 @kind("a data location that there is not")
 def _(folder: Path) -> Path:
     model = parsed()

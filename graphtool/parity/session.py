@@ -263,7 +263,9 @@ def _copy_fields(message: Message, own: Message, skipped: set[str]) -> None:
         elif isinstance(value, Message):
             getattr(own, one.name).CopyFrom(value)
         else:
-            setattr(own, one.name, value)
+            # text that is not UTF-8 comes out of protobuf as bytes, and is not taken back
+            broken = isinstance(value, bytes) and one.type == one.TYPE_STRING
+            setattr(own, one.name, value.decode("utf-8", "replace") if broken else value)
 
 
 def _check_exists(graph: Graph, name: str) -> None:
