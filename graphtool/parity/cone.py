@@ -26,7 +26,7 @@ from graphtool.parity.metrics import equal
 from graphtool.parity.parts import View, draws, reads, run_part, work
 from graphtool.parity.record import CannotRecordError, record
 from graphtool.parity.runerror import RunError
-from graphtool.parity.session import Session
+from graphtool.parity.session import Session, give_back
 from graphtool.parity.tape import Tape
 
 Array = NDArray[Any]
@@ -103,6 +103,7 @@ class Cones:
     def whole(self, view: View, feed: Arrays, recorded: bool) -> dict[str, Array]:
         """Run the whole graph and return its outputs; with ``recorded`` keep tensors for cones to come."""
         names = [value.name for value in view.graph.outputs]
+        give_back()
         if recorded and self.on and not self.loose:
             try:
                 outputs = record(view, feed, self.tape, names)

@@ -14,7 +14,7 @@ from graphtool.graph import opset as ops
 from graphtool.parity.cone import Cones
 from graphtool.parity.metrics import Figures, compare, equal
 from graphtool.parity.rules import Standing
-from graphtool.parity.session import Session
+from graphtool.parity.session import Session, give_back
 from graphtool.parity.verdict import Reference
 from graphtool.rewrite.apply import Outcome
 from graphtool.rewrite.passfile import Pass
@@ -121,6 +121,7 @@ class Following:
             self.unproven[place] = replace(step, standing=Standing(*kept))
         self._compared = {}
         self.known_cones().let_go()
+        give_back()
 
     # -- feeds
 

@@ -20,7 +20,7 @@ Array = NDArray[Any]
 _PIECE = 4.0  # heavy nodes in a piece
 _MOST_PIECES = 40
 HELD = 64 << 20  # bytes of tensors for later pieces that are kept in memory; more are read back
-_BEHIND = 8  # cheap nodes behind which a tensor is recorded
+_BEHIND = 4  # cheap nodes behind which a tensor is recorded
 
 
 class CannotRecordError(GraphtoolError):

@@ -185,7 +185,6 @@ class Session:
                 raise FeedError(f"the feed has nothing for input {quoted(name)}")
         if not self.outputs:
             return {}  # onnxruntime takes an empty list for all outputs
-        _give_back()
         Session.work.runs += 1
         Session.work.nodes += self._nodes
         try:
@@ -210,8 +209,8 @@ class Session:
         return outputs
 
 
-def _give_back() -> None:
-    """Give freed memory back to the system before a run, after much was returned by others.
+def give_back() -> None:
+    """Give freed memory back to the system, after much was returned by runs: for the caller before a large one.
 
     The GNU C library keeps what was allocated in blocks of up to 32 MB: 150 to 240 MB between two runs of ICNet.
     """

@@ -20,7 +20,7 @@ from graphtool.graph import Graph
 from graphtool.parity.double import NoTruth, evaluate
 from graphtool.parity.double_channels import channel_plan, sample, spread
 from graphtool.parity.eps import eps_of
-from graphtool.parity.metrics import compare, equal
+from graphtool.parity.metrics import equal
 from graphtool.parity.session import Session
 from graphtool.rewrite.apply import Inner
 from graphtool.rewrite.result import Match
@@ -121,8 +121,8 @@ def _judge(
     truth = evaluate(match.old, old_values, opset, match.outputs)
     worst: MatchTruth | None = None
     for name in match.outputs:
-        eps, top = eps_of(was[name].dtype), compare(truth[name], truth[name]).before_max
-        a, b = compare(truth[name], was[name]).max_abs, compare(truth[name], now[name]).max_abs
+        eps, top = eps_of(was[name].dtype), _largest(truth[name])
+        a, b = _distance(truth[name], was[name]), _distance(truth[name], now[name])
         if a > UNLIKELY * math.sqrt(eps) * top:
             raise NoTruth(f"{quoted(match.where)} was {a:.3g} from it before, which is no rounding")
         found = MatchTruth(match.where, a, b, WORSE * a + FLOOR * eps * top)
@@ -130,6 +130,20 @@ def _judge(
             worst = found
     assert worst is not None, "a match makes something"
     return worst
+
+
+def _largest(array: Array) -> float:
+    """Return the largest finite magnitude."""
+    return float(np.abs(array).max(where=np.isfinite(array), initial=0.0))
+
+
+def _distance(truth: Array, array: Array) -> float:
+    """Return the largest distance; infinite where one is NaN or infinite and the other is not the same."""
+    wide = array.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        distance = np.abs(wide - truth)
+    distance[(wide == truth) | (np.isnan(wide) & np.isnan(truth))] = 0
+    return float(distance.max(initial=0.0)) if np.isfinite(distance).all() else math.inf
 
 
 def _channels(count: int, was: Mapping[str, Array], now: Mapping[str, Array]) -> list[int]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from graphtool.graph import Graph
 from graphtool.parity.metrics import Figures
-from graphtool.parity.session import Session
+from graphtool.parity.session import Session, give_back
 from graphtool.parity.truth import MatchTruth
 
 Array = NDArray[Any]
@@ -77,7 +77,8 @@ class Reference:
     def settle(self) -> None:
         """Run the whole graph where its outputs are not known."""
         if not self.outputs and self.graph.outputs:
-            self.outputs = Session(self.graph).run(self.feed)
+            give_back()
+            self.outputs.update(Session(self.graph).run(self.feed))
             self.ran = True
 
     def output(self, name: str) -> Array | None:
