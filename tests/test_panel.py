@@ -18,8 +18,10 @@ from graphtool.parity.feed import Feed, draw
 from graphtool.parity.feed_extremes import extremes
 from graphtool.parity.feed_files import write_npz
 from graphtool.parity.feed_sets import feeds_from
+from graphtool.parity.judge import Closing
 from graphtool.parity.panel import Panel
 from graphtool.parity.trials import Trial, plan
+from graphtool.parity.verdict import Verdict
 from graphtool.rewrite import Catalog, parse_pipeline
 
 RELU = "g (float[N,40] x) => (float[N,40] y) { y = Relu(x) }"
@@ -205,3 +207,15 @@ def test_the_command_line_states_the_feeds(cli: Cli) -> None:
     report = cli("run", "m.onnx", "-p", "remove_identity", "--json").json()
     assert [feed["dims"] for feed in report["feeds"]] == [{"N": 2}, {"N": 1}]
     assert [heard["ok"] for heard in report["steps"][0]["verdict"]["feeds"]] == [True, True]
+
+
+def test_a_promise_that_the_closing_run_breaks_names_its_feed(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = model_of("g (float[N,40] x) => (float[N,40] y) { i = Identity(x) y = Relu(i) }", 17)
+    catalog = Catalog()
+    panel = Panel(graph, plan(graph), catalog.semantics())
+    closings = [None, Closing({}, Verdict(False, "equal", "the original", reason="output 'y' differs"), 1)]
+    for seat, closing in zip(panel.seats, closings, strict=True):
+        monkeypatch.setattr(seat.judge, "close", lambda closing=closing: closing)
+    found = panel.close()
+    assert found is not None and found.verdict is not None and found.back == 1
+    assert found.verdict.feed == "drawn with seed 1, N=1" and "refused on drawn with seed 1" in found.verdict.notes[0]

@@ -173,7 +173,12 @@ class Panel:
         back = [one.back if one is not None else 0 for one in found]
         if max(back) > 0:
             self._lead = back.index(max(back))
-        return found[self._lead]
+        worst = found[self._lead]
+        if worst is None or worst.verdict is None or len(self.seats) == 1:
+            return worst
+        name = self.seats[self._lead].name
+        notes = (*worst.verdict.notes, f"refused on {name}, by the run that closes the pipeline")
+        return replace(worst, verdict=replace(worst.verdict, feed=name, notes=notes))
 
     def _together(self, verdicts: Sequence[Verdict], worst: int, notes: Sequence[str]) -> Verdict:
         found = verdicts[worst]
