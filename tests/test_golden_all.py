@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from xml.etree import ElementTree as Xml
@@ -40,41 +41,29 @@ def three(cli: Cli) -> Cli:
 
 
 def test_one_table_and_the_reports_of_all(three: Cli) -> None:
-    words = ["golden", "check", "--junit", "j.xml", "--report", "sarif:s.json", "--report", "github:g.txt"]
-    ended = three(*words, "--jobs", "2", "--report", "markdown:m.md")
+    words = ["golden", "check", "--allow-missing", "--junit", "j.xml", "--report", "sarif:s.json", "--jobs", "2"]
+    ended = three(*words, "--report", "markdown:m.md", "--report", "github:g.txt", "--report", "json:d.json")
     assert (ended.code, ended.err) == (1, ""), ended
     rows = [line.split() for line in ended.out.splitlines()[1:4]]
-    assert rows == [["gone", "fails"], ["good", "same", "1", "of", "1", "0", "holds"], rows[2]]
+    assert rows[0][:2] == ["gone", "skipped:"] and rows[1] == ["good", "same", "1", "of", "1", "0", "holds"]
     assert rows[2][:2] == ["moved", "other"] and rows[2][-1] == "fails"
-    assert ended.out.endswith("1 held, 2 failed\n")
-    assert "golden 'gone': the model is not there: gone.onnx; --allow-missing skips it" in ended.out
+    assert ended.out.endswith("1 held, 1 failed, 1 skipped\n")
     assert "run.txt: another graph, first at line 4, node 'relu'" in ended.out
-    suite = Xml.fromstring((three.folder / "j.xml").read_text())
-    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("3", "2", "0")
-    places = [
-        result["locations"][0]["physicalLocation"]
-        for result in json.loads((three.folder / "s.json").read_text())["runs"][0]["results"]
-    ]
-    assert [(place["artifactLocation"]["uri"], place["region"]["startLine"]) for place in places] == [
-        ("golden/gone/outputs.toml", 1),
-        ("golden/moved/run.txt", 4),
-    ]
-    assert (
-        "::error file=golden/moved/run.txt,line=4,title=graphtool golden::moved: "
-        in (three.folder / "g.txt").read_text()
-    )
-    assert "| `moved` | `other` |" in (three.folder / "m.md").read_text()
 
+    def read(name: str) -> str:
+        return (three.folder / name).read_text()
 
-def test_a_missing_model_may_be_skipped_and_is_listed(three: Cli) -> None:
-    ended = three("golden", "check", "--allow-missing", "--junit", "j.xml")
-    assert ended.code == 1 and ended.out.endswith("1 held, 1 failed, 1 skipped\n")
-    skipped = Xml.fromstring((three.folder / "j.xml").read_text()).find("testsuite/testcase/skipped")
+    suite = Xml.fromstring(read("j.xml"))
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("3", "1", "1")
+    skipped = suite.find("testsuite/testcase/skipped")
     assert skipped is not None and skipped.get("message") == "the model is not there: gone.onnx"
-    data = three("golden", "check", "--allow-missing", "--json").json()
-    assert [(entry["name"], entry["status"]) for entry in data["records"]] == [
-        ("gone", "skipped"), ("good", "holds"), ("moved", "fails"),
-    ]  # fmt: skip
+    (result,) = json.loads(read("s.json"))["runs"][0]["results"]
+    place = result["locations"][0]["physicalLocation"]
+    assert (place["artifactLocation"]["uri"], place["region"]["startLine"]) == ("golden/moved/run.txt", 4)
+    assert read("g.txt").startswith("::error file=golden/moved/run.txt,line=4,title=graphtool golden::moved: ")
+    assert "| `moved` | `other` |" in read("m.md") and "| `gone` | " in read("m.md")
+    statuses = {entry["name"]: entry["status"] for entry in json.loads(read("d.json"))["records"]}
+    assert statuses == {"gone": "skipped", "good": "holds", "moved": "fails"}
 
 
 def test_nothing_to_check_is_an_error(cli: Cli) -> None:
@@ -86,18 +75,20 @@ def test_nothing_to_check_is_an_error(cli: Cli) -> None:
 def test_a_crash_a_hang_and_nonsense_are_rows(three: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     script = three.write("between.py", BETWEEN)
     monkeypatch.setattr(children, "COMMAND", (sys.executable, str(script)))
-    names = ["babbles", "crashes", "good", "hangs"]
+    names = ["babbles", "crashes", "gone", "hangs"]
     told: list[str] = []
     found = children.check_all(names, Path("golden"), Options(), jobs=2, time_limit=8, watch=told.append)
     assert [entry["name"] for entry in found] == names and len(told) == 4
-    assert [entry["status"] for entry in found] == ["fails", "fails", "holds", "fails"]
+    assert all(entry["status"] == "fails" and not entry["ok"] for entry in found)
     assert found[0]["faults"] == ["the check ended with exit code 0"]
     assert found[1]["faults"] == ["the check was ended by SIGSEGV"]
+    assert found[2]["faults"] == ["golden 'gone': the model is not there: gone.onnx; --allow-missing skips it"]
     assert found[3]["faults"] == ["no result within 8 s"]
 
 
 def test_limits_hold_for_each_record_and_not_for_the_whole(three: Cli) -> None:
     """The whole outlasts the limit of a phase: it waits for a command that would take minutes, and is a row."""
+    shutil.rmtree(three.folder / "golden/moved")
     record = three.folder / "golden/gone/outputs.toml"
     record.write_text(record.read_text().replace('path = "../../gone.onnx"', "command = \"sh -c 'sleep 600' {model}\""))
     words = ["graphtool", "golden", "check", "--allow-commands", "--time-limit", "3", "--jobs", "3", "--json"]

@@ -21,9 +21,8 @@ def test_the_demo_holds(name: str, height: int, width: int) -> None:
     assert checked.ok, checked.faults
 
 
-@pytest.mark.parametrize("threads", ["1", "3"])
-def test_a_record_holds_under_other_numbers_of_threads(threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GRAPHTOOL_THREADS", threads)
+def test_a_record_holds_under_another_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHTOOL_THREADS", "1")
     checked = golden.check_record("icnet_256x512", RECORDS)
     assert checked.ok, checked.faults
     assert checked.lines[0].startswith("pipeline 'resize_nearest,prune_outputs': each of 2 passes makes the same graph")
