@@ -28,6 +28,9 @@ Array = NDArray[Any]
 
 LARGEST = 65504.0
 OVER = 65520.0  # rounds to no finite number
+_ENDS = ("ReduceMax", "ReduceMin")
+_STEPS = 16  # more than the nodes behind one output
+_CLIP_INPUTS = 11  # the opset since which Clip takes its limits as inputs
 # what they make of float16 numbers are float16 numbers
 _EXACT = frozenset(
     """Abs Compress Concat Constant DepthToSpace Dropout Expand Flatten Gather GatherElements GatherND GlobalMaxPool
@@ -70,11 +73,12 @@ def half_model(graph: Graph, full: Collection[str] = (), watched: bool = False) 
     own = graph.copy()
     kinds = {name: _is_float(graph, name) for node in graph.nodes for name in node.output if name}
     weights: dict[str, Weight] = {}
+    halves: dict[str, str] = {}  # rounded weights by name
     rounder = _Rounder(own, watched)
     for slot in own.live_slots():
         node = own.node(slot)
         assert node is not None
-        _round_weights(own, slot, node, weights)
+        _round_weights(own, slot, node, weights, halves)
         if node.op_type in _EXACT and node.domain in ("", "ai.onnx"):
             continue
         for position, name in enumerate(node.output):
@@ -102,7 +106,7 @@ def _is_float(graph: Graph, name: str) -> bool:
     return value is not None and value.kind == "tensor" and value.dtype == TensorProto.FLOAT
 
 
-def _round_weights(graph: Graph, slot: int, node: NodeProto, found: dict[str, Weight]) -> None:
+def _round_weights(graph: Graph, slot: int, node: NodeProto, found: dict[str, Weight], made: dict[str, str]) -> None:
     floats = [
         position
         for position, name in enumerate(node.input)
@@ -123,10 +127,9 @@ def _round_weights(graph: Graph, slot: int, node: NodeProto, found: dict[str, We
         lost = int(np.count_nonzero((half == 0) & (array != 0)))
         if (over or lost) and name not in found:
             found[name] = Weight(name, label(node), over, lost)
-        own = f"{name}/float16"
-        if own not in graph.initializers:
-            graph.put_initializer(own, half)
-        graph.set_input(slot, position, own)
+        if name not in made:
+            made[name] = graph.add_initializer(f"{name}/float16", half)
+        graph.set_input(slot, position, made[name])
 
 
 def _constant_float(graph: Graph, name: str) -> bool:
@@ -158,14 +161,16 @@ class _Rounder:
             raw, name = name, raw
         else:
             graph.rename_output(slot, position, raw)
-        for step, made in enumerate(self._nodes(raw, name)):
-            graph.add_node(made, slot, 1 + step + 8 * position)
         value = graph.value(tensor) if self.watched else None
+        nodes: list[NodeProto] = []
+        limits: tuple[str, str] | None = None
         if self.watched and not (value is not None and 0 in (value.shape or ())):  # nothing has no largest number
             ends = (graph.names.fresh_value(f"{name}/max"), graph.names.fresh_value(f"{name}/min"))
-            for step, (op, end) in enumerate(zip(("ReduceMax", "ReduceMin"), ends, strict=True)):
-                graph.add_node(self._node(op, [raw], end, keepdims=0), slot, 5 + step + 8 * position)
+            nodes += [self._node(op, [raw], end, keepdims=0) for op, end in zip(_ENDS, ends, strict=True)]
             self.ranges[tensor], self.makers[tensor] = ends, where
+            limits = self._tied(ends, nodes)
+        for step, made in enumerate((*nodes, *self._nodes(raw, name, limits))):
+            graph.add_node(made, slot, 1 + step + _STEPS * position)
 
     def round_input(self, name: str) -> None:
         """Let every reader of an input read it rounded."""
@@ -175,13 +180,27 @@ class _Rounder:
         for made in self._nodes(name, half):
             graph.prepend_node(made)
 
-    def _nodes(self, raw: str, name: str) -> list[NodeProto]:
+    def _tied(self, ends: tuple[str, str], nodes: list[NodeProto]) -> tuple[str, str] | None:
+        """Return limits for Clip that are known only when the range is, by way of more ``nodes``.
+
+        onnxruntime would take all ranges at the end, and keep every tensor for that (twice the memory on ICNet).
+        """
+        if (self.graph.opset() or 1) < _CLIP_INPUTS:
+            return None
+        tied = []
+        for limit, end in zip(self._limits(), reversed(ends), strict=True):
+            odd, own = (self.graph.names.fresh_value(f"{end}/{part}") for part in ("nan", "limit"))
+            nodes += [self._node("IsNaN", [end], odd), self._node("Where", [odd, limit, limit], own)]
+            tied.append(own)
+        return tied[0], tied[1]
+
+    def _nodes(self, raw: str, name: str, limits: tuple[str, str] | None = None) -> list[NodeProto]:
         fresh = self.graph.names.fresh_value
         clipped, half = fresh(f"{name}/clipped"), fresh(f"{name}/half")
-        if (self.graph.opset() or 1) < 11:
+        if (self.graph.opset() or 1) < _CLIP_INPUTS:
             clip = self._node("Clip", [raw], clipped, min=-LARGEST, max=LARGEST)
         else:
-            clip = self._node("Clip", [raw, *self._limits()], clipped)
+            clip = self._node("Clip", [raw, *(limits or self._limits())], clipped)
         return [
             clip,
             self._node("Cast", [clipped], half, to=int(TensorProto.FLOAT16)),
