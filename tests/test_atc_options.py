@@ -160,6 +160,8 @@ def test_static_and_dynamic_commands_that_are_right_get_no_complaint() -> None:
         {"input_shape": "x:${bs},3,$h,$w", "dynamic_image_size": "${sizes}"},
         {"input_shape": "${shapes}", "soc_version": "$1", "output": "{out}", "out_nodes": "$nodes"},
         {"input_shape": "s:", "soc_version": "Ascend910ProB"},
+        {"framework": "0", "weight": "a.caffemodel", "out_nodes": "prob"},
+        {"framework": "3", "input_shape": "x:1,-1,-1,3", "dynamic_image_size": "8,8;16,8"},
         {"precision_mode": "allow_mix_precision_fp16", "modify_mixlist": "./a.json", "log": "null"},
     ):
         assert findings.inspect({**FINE, **extra}) == [], extra

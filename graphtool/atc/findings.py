@@ -29,6 +29,7 @@ _LAYOUTS = {
 }
 _LONGEST = 4096  # PATH_MAX of Linux
 _GE = "GE, v2.0.0, 2023-03"
+_BARE = "the name of a tensor is not enough"
 
 
 def mask(text: str) -> str:
@@ -57,7 +58,9 @@ def inspect(options: Mapping[str, str], cann: Cann | None = None, whole: bool = 
         if not text.strip():
             found.append(Finding(name, "error", "E10004", "the value is empty", f"give {name}=VALUE", _GE))
         else:
-            found += _CHECKS.get(option.kind, _nothing)(option, text, cann)
+            said = _CHECKS.get(option.kind, _nothing)(option, text, cann)
+            # for Caffe the name of a tensor is enough (GE omg.cc ParseOutNodes, v2.0.0, 2023-03)
+            found += [one for one in said if masked.get("framework") != "0" or _BARE not in one.reason]
             if text.endswith(";") and option.listing:
                 reason = "a ';' at the end, after which ATC may read one more, empty entry"
                 found.append(Finding(name, "warning", option.error, reason, "remove it", _GE))
@@ -209,7 +212,7 @@ def _nodes(option: Option, text: str, cann: Cann | None) -> Iterator[Finding]:
         elif part.count(":") > 1:
             reason += "; ATC splits at every ':', a name with one has no spelling"
         elif part.count(":") == 0:
-            reason += "; the name of a tensor is not enough for ONNX"
+            reason += f"; {_BARE}"
         yield Finding(
             option.name,
             "error",

@@ -136,7 +136,8 @@ def _gears(
     if name == "dynamic_batch_size":
         yield from _batch_places(places, unsure)
     elif name == "dynamic_image_size":
-        yield from _image_places(places, sizes, options.get("input_format", "NCHW"), unsure)
+        default = "NHWC" if options.get("framework") == "3" else "NCHW"  # GE CheckInputFormat
+        yield from _image_places(places, sizes, options.get("input_format", default), unsure)
     else:
         yield from _dim_places(places, groups, unsure, cann)
 

@@ -58,7 +58,8 @@ def print_findings(found: Sequence[Finding]) -> None:
 def print_explained(found: Sequence[Explained]) -> None:
     """Print each command: its options in a line each, and what ATC would say; then how many are fine."""
     for one in found:
-        line(f"line {one.line}: {len(one.given)} options", "bold")
+        count = len(one.given)
+        line(f"line {one.line}: {count} option{'s' if count != 1 else ''}", "bold")
         wide = max((len(given.name) for given in one.given), default=0)
         for given in one.given:
             value = show(given.value, _WIDE)
@@ -71,8 +72,8 @@ def print_explained(found: Sequence[Explained]) -> None:
     levels = Counter(_worst(one) for one in found)
     words = [f"{levels[word]} with {word}s" for word in ("error", "warning", "note") if levels[word]]
     fine = f"{levels['fine']} fine"
-    count = f"{len(found)} command{'s' if len(found) != 1 else ''}"
-    line(f"{count}: {', '.join([fine, *words])}", "red" if levels["error"] else "green")
+    total = f"{len(found)} command{'s' if len(found) != 1 else ''}"
+    line(f"{total}: {', '.join([fine, *words])}", "red" if levels["error"] else "green")
 
 
 def _brief(source: str) -> str:
