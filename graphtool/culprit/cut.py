@@ -86,8 +86,9 @@ class Cutter:
         source = self.graph.proto
         own = onnx.ModelProto(ir_version=source.ir_version)
         own.opset_import.extend(source.opset_import)
-        called = {(node.domain, node.op_type) for node in self.nodes}
-        own.functions.extend(f for f in source.functions if (f.domain, f.name) in called or len(source.functions) > 1)
+        called = {(self.nodes[place].domain, self.nodes[place].op_type) for place in part.places}
+        if any((function.domain, function.name) in called for function in source.functions):
+            own.functions.extend(source.functions)  # they may call each other
         graph = own.graph
         graph.name = source.graph.name or "g"
         graph.node.extend(self.nodes[place] for place in part.places)

@@ -33,10 +33,11 @@ Arrays = Mapping[str, Array]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is done with a model. One of: ``passes`` applied and judged; ``against`` another model compared;
+    """What is done with a model: one of four things.
 
-    ``command`` run on it (``{}`` stands for the model's file, ``{feed}`` for its feed); else onnxruntime runs it,
-    at ``level`` of its optimizations. ``regex`` must be found in what the command prints.
+    ``passes`` are applied and judged; ``against``: it is compared with another model; ``command`` is run on it (``{}``
+    stands for its file, ``{feed}`` for its feed), and what that prints must have ``regex`` in it to count; else
+    onnxruntime runs it, at ``level`` of its optimizations.
     """
 
     passes: str = ""

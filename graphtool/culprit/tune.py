@@ -77,7 +77,8 @@ def tune(bench: Bench, budgets: Sequence[Budget], held_out: Sequence[Bench] = ()
     attempts |= {(-1, frozenset([unit])): found for unit, found in singles.items()}
     damage = {unit: measure.damage(found) for unit, found in singles.items()}
     order = sorted(lossy, key=lambda unit: damage[unit])
-    taken = list(order) if not fault(order) else _greedy(order, lambda chosen: not fault(chosen))
+    found = order if not fault(order) else _greedy(order, lambda chosen: not fault(chosen))
+    taken = [unit for unit in order if unit in found]
     dropped = _verified(taken, len(held_out), fault)
     picked = [unit for unit in lossy if unit in taken]
     return Tuned(
