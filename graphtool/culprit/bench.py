@@ -172,7 +172,7 @@ class Bench:
         if not kept:
             return None
         assert stage.selection is not None, "every stage of a bench has a selection"
-        if short and len(own) - len(kept) < len(kept):
+        if short and stage.selection.only is None and len(own) - len(kept) < len(kept):
             left = tuple(self.item(unit) for unit in own if unit not in picked)
             return replace(stage, selection=replace(stage.selection, skip=(*stage.selection.skip, *left)))
         only = tuple(self.item(unit) for unit in kept)
