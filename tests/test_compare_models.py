@@ -295,3 +295,14 @@ def test_which_model_cannot_run_is_said() -> None:
             net("g (float[N] x) => (float[N] y) { y = Neg(x) }"),
             net("g (float[N] x) => (float[M] y) <int64[1] s = {7}> { [r] y = Reshape(x, s) }"),
         )
+
+
+def test_swapped_inputs_are_named() -> None:
+    text = """g (float[4,8] x) => (float[4,8] y) <float[8,8] w, float[8,8] v> {
+      a = MatMul(x, w) b = MatMul(x, v) c = Sub(a, b) y = Exp(c)
+    }"""
+    found = compare_models(net(text), net(text.replace("Sub(a, b)", "Sub(b, a)")))
+    assert found.first is not None and found.first.row.pair.before == "c"
+    assert found.first.details == (
+        "input 0: a / b, which is b in the first model", "input 1: b / a, which is a in the first model",
+    )  # fmt: skip

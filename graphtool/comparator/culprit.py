@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 import numpy as np
 from onnx import NodeProto, helper
 
+from graphtool.comparator.forward import EITHER_ORDER
 from graphtool.comparator.result import Divergence, Row
 from graphtool.errors import show
 from graphtool.graph import Graph
@@ -46,7 +47,8 @@ def divergence(a: Graph, b: Graph, rows: Sequence[Row]) -> Divergence | None:
     ours = _lines(a, row.pair.before, {other.pair.before for other in fine})
     theirs = _lines(b, row.pair.after, {other.pair.after for other in fine})
     x, y = a.index.producer(row.pair.before), b.index.producer(row.pair.after)
-    details = tuple(_details(a, b, x, y)) if x is not None and y is not None else ()
+    origins = {other.pair.after: other.pair.before for other in rows}
+    details = (*_details(a, b, x, y), *_rewired(x, y, origins)) if x is not None and y is not None else ()
     return Divergence(row, ours, theirs, details)
 
 
@@ -66,6 +68,16 @@ def _is_whole(graph: Graph, name: str) -> bool:
     """Whether a tensor holds whole numbers: between floats those are sizes, positions, conditions."""
     value = graph.value(name) if name else None
     return value is None or (value.dtype != 0 and numpy_dtype(value.dtype).kind in "iub")
+
+
+def _rewired(x: NodeProto, y: NodeProto, origins: Mapping[str, str]) -> Iterator[str]:
+    """Tell which inputs of the second node are other tensors than those of the first; ``origins`` names them there."""
+    ours, theirs = list(x.input), [origins.get(name, "") for name in y.input]
+    if (x.op_type, x.domain) != (y.op_type, y.domain) or (x.op_type in EITHER_ORDER and sorted(ours) == sorted(theirs)):
+        return
+    for place, (p, q, known) in enumerate(zip(ours, y.input, theirs, strict=False)):
+        if known and p in origins.values() and known != p:
+            yield f"input {place}: {show(p)} / {show(q)}, which is {show(known)} in the first model"
 
 
 def _attribute(graph: Graph, node: NodeProto, name: str) -> str:

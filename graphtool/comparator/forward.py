@@ -10,7 +10,7 @@ from graphtool.comparator.result import Pair
 from graphtool.diff.forms import op_label
 from graphtool.graph import Graph
 
-_EITHER_ORDER = frozenset("Add And Equal Max Mean Min Mul Or Sum Xor".split())
+EITHER_ORDER = frozenset("Add And Equal Max Mean Min Mul Or Sum Xor".split())
 _MOST_READERS = 64
 
 
@@ -54,7 +54,7 @@ def _alike(a: Graph, b: Graph, node: NodeProto, values: Mapping[str, str], taken
             continue
         mine, theirs = list(node.input), list(other.input)
         if _same_reads(a, b, mine, theirs, values) or (
-            node.op_type in _EITHER_ORDER and len(mine) == 2 and _same_reads(a, b, mine[::-1], theirs, values)
+            node.op_type in EITHER_ORDER and len(mine) == 2 and _same_reads(a, b, mine[::-1], theirs, values)
         ):
             yield other
 
