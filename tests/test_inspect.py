@@ -19,6 +19,12 @@ from graphtool.analysis.sizes import Sizes
 from graphtool.cases import model_of
 from graphtool.errors import ProfileError, UsageError
 from graphtool.graph import Graph, check
+from graphtool.lint.engine import check as check_rules
+from graphtool.lint.rulefile import shipped_rules
+from graphtool.lint.target import Aim
+from graphtool.report.costs import costs_csv, costs_of
+
+CORPUS = Path(__file__).resolve().parents[2] / "shared/corpus/models"
 
 
 def cost(text: str, opset: int = 17, **shapes: tuple[int, ...]) -> ModelCost:
@@ -265,3 +271,20 @@ def _facts_asked(graph: Graph) -> int:
     facts.fact = counted  # type: ignore[assignment,method-assign]  # counts the work
     measure(graph)
     return asked
+
+
+# -- models of other people
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="no corpus of public models beside the project")
+def test_a_sample_of_the_corpus_is_inspected_and_checked_without_a_crash() -> None:
+    aim = Aim("Ascend310", "5.0.2", batches=(1, 4))
+    seen = 0
+    for path in sorted(CORPUS.glob("*.onnx"))[7::40]:
+        graph = Graph.load(path)
+        check(graph)
+        costs_csv(costs_of(graph, "node", None, "Ascend310"))
+        held = check_rules(graph, shipped_rules(), aim)
+        assert {found.rule.id for found in held.findings} <= {rule.id for rule in held.rules}
+        seen += 1
+    assert seen > 30
