@@ -134,6 +134,8 @@ def main() -> int:
                 word = f"guarded: {error}"
                 print(f"{kind or number} on {command}: {word}", flush=True)
             counts[f"{command}: {word.partition(':')[0].partition(' ')[0] if word[0] != 'e' else word}"] += 1
+            if number % 500 == 499:
+                print(f"{sum(counts.values())} commands, {failed} failed so far", flush=True)
             if word.startswith("FAILED"):
                 failed += 1
                 given.keep.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from graphtool.graph.values import dtype_name
 from graphtool.graph.weights import Mapped, skeleton_of
 from graphtool.graph.wire import WireError
 
-# what a large model may take longer in each phase; measured on ICNet a phase takes a hundredth of it
+# what a large model may take longer in each phase; on ICNet no phase takes a tenth of it
 _SECONDS_A_BYTE = 1e-6
 _SECONDS_A_NODE = 0.01
 _FAULT = "cannot be used as a model"

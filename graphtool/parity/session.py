@@ -45,6 +45,7 @@ __all__ = ["RunError", "Session", "weight_arrays"]
 Array = NDArray[Any]
 
 _PLACEHOLDER = Path(graphtool.__file__).parent / "py.typed"
+_SECONDS_A_BYTE = 4e-6  # of inputs, that a run may take at least; ICNet takes less than a tenth of it
 _SMALL = 1024  # bytes; below that a weight stays in the model
 _MUCH = 1 << 25  # bytes
 _TRIM: Any = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
@@ -191,7 +192,7 @@ class Session:
             if self._reference is not None:
                 found = self._reference.run(self.outputs, arrays)
                 return {name: _as_array(value) for name, value in zip(self.outputs, found, strict=True)}
-            with guard.phase(self._phase):
+            with guard.phase(self._phase, _SECONDS_A_BYTE * sum(array.nbytes for array in arrays.values())):
                 if self._foreign or any(is_extension(array.dtype) for array in arrays.values()):
                     feed = {name: to_ort(array) for name, array in arrays.items()}
                     found = [from_ort(value) for value in self._session.run_with_ort_values(self.outputs, feed)]
