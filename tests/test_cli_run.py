@@ -372,7 +372,7 @@ def test_json_is_pure_and_has_its_keys(net: Cli) -> None:
     assert report["ok"] is True and report["fault"] == "" and report["result"] == "net.graphtool.onnx"
     assert report["feed"]["source"] == "drawn" and report["feed"]["seed"] == 0
     assert set(report["classes"]["y"]) == {"before", "after", "of"}
-    assert set(report["atc"][0]) == {"batch", "argv", "text", "notes"}
+    assert set(report["atc"][0]) == {"batch", "argv", "text", "notes", "files"}
     for step in report["steps"]:
         assert set(step) == STEP_KEYS
         assert set(step["seconds"]) == {"apply", "judge"}

@@ -42,7 +42,7 @@ Commands = Annotated[
 ]
 
 
-@app.command("record")
+@app.command("record", short_help="Record what a model is and computes.")
 def record(
     name: Name,
     model: AnyModel = None,
