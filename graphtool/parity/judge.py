@@ -27,7 +27,7 @@ from graphtool.parity.rules import by_class, by_truth
 from graphtool.parity.runerror import RunError
 from graphtool.parity.runnable import Meanings, runnable
 from graphtool.parity.selfcheck import agree
-from graphtool.parity.session import Session
+from graphtool.parity.session import Session, give_back
 from graphtool.parity.tolerance import close_tolerance, least_tolerance
 from graphtool.parity.truth import MatchTruth, judge_matches
 from graphtool.parity.verdict import IncomparableError, Reference, Verdict
@@ -112,6 +112,8 @@ class Judge(Following):
             second = session.run(self.feed)
         agree(graph, self.feed, first, second)
         cones.know(cones.before, first)
+        del second
+        give_back()
         return first
 
     def fork(self) -> Judge:
@@ -205,8 +207,7 @@ class Judge(Following):
             made = {name: match.where for match in outcome.applied.matches for name in match.outputs}
             culprit = doubt.culprit
             if spec.parity == "exact" and made and not culprit:
-                first = cones.first_differing(graph, feed, renamed, made)
-                culprit = _began(first, made) if first is not None else ""
+                culprit = _began(cones.first_differing(graph, feed, renamed, made), made)
             return replace(verdict, reason="; ".join(filter(None, (verdict.reason, culprit))))
         self.go_on(spec, outcome, graph, feed, outputs, ran=judged == "whole")
         cones.advance(view, feed, renamed)
@@ -333,8 +334,8 @@ def _extent(nodes: int) -> str:
     return f"cone of {nodes} node{'s' if nodes != 1 else ''}" if nodes else "untouched"
 
 
-def _began(first: str, made: Mapping[str, str]) -> str:
-    return f"the first tensor that differs is {quoted(first)}, of match {quoted(made[first])}"
+def _began(first: str | None, made: Mapping[str, str]) -> str:
+    return "" if first is None else f"the first tensor that differs is {quoted(first)}, of match {quoted(made[first])}"
 
 
 def _different(first: Arrays, second: Arrays) -> list[str]:

@@ -210,12 +210,12 @@ class Session:
         return outputs
 
 
-def give_back() -> None:
-    """Give freed memory back to the system, after much was returned by runs: for the caller before a large one.
+def give_back(much: int = _MUCH) -> None:
+    """Give freed memory back to the system, where runs returned ``much`` (bytes) since: before a large run.
 
     The GNU C library keeps what was allocated in blocks of up to 32 MB: 150 to 240 MB between two runs of ICNet.
     """
-    if Session.work.returned >= _MUCH and _TRIM is not None:
+    if Session.work.returned >= much and _TRIM is not None:
         _TRIM(0)
         Session.work.returned = 0
 

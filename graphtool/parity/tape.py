@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-MEMORY = 64 << 20  # bytes of tensors kept in memory
+MEMORY = 32 << 20  # bytes of tensors kept in memory
 DISK = 4 << 30  # bytes of tensors kept in the file, at most
 _FREE = 4  # of what is free where the file lies, one part in so many
 

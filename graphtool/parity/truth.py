@@ -21,12 +21,13 @@ from graphtool.parity.double import NoTruth, evaluate
 from graphtool.parity.double_channels import channel_plan, sample, spread
 from graphtool.parity.eps import eps_of
 from graphtool.parity.metrics import equal
-from graphtool.parity.session import Session
+from graphtool.parity.session import Session, give_back
 from graphtool.rewrite.apply import Inner
 from graphtool.rewrite.result import Match
 
 Array = NDArray[Any]
 _CHANNELS, _CHANGED = 3, 2  # judged where a match acts on each channel alone: spread evenly, and most changed
+_RETURNED = 1 << 27  # bytes that the cone returned: from there on giving memory back is worth its time
 FLOOR = 16.0  # times eps times the largest value: what any rounding may cost
 WORSE = 2.0  # times the error before: what the error after may be
 UNLIKELY = 4.0  # times the root of eps times the largest value: no rounding of one match is that far from the truth
@@ -79,6 +80,7 @@ def judge_matches(
         recorded = Session(before, outputs=sorted(dynamic)).run(feed)
         return [_judge(match, inner.spec.parity, before, after, recorded, known) for match in matches]
     found = []
+    give_back(_RETURNED)
     for match in matches:  # one after the other: together they may be most of the model's tensors
         making = [name for name in match.outputs if name in dynamic and name not in known]
         recorded = {

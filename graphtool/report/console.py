@@ -74,7 +74,7 @@ def print_result(result: Result) -> None:
     console().print(steps_table(run.steps))
     for step in run.steps:
         _print_step(step)
-    if run.closed is not None:
+    if run.closed is not None and run.ok:
         line("the whole graph was run once more at the end, and computes what was promised", "dim")
         for name, found in run.closed.figures.items():
             if found.changed:
