@@ -13,19 +13,17 @@ from clirun import RELU, Cli, Ended, fit_for_a_terminal
 from hostile import DANGEROUS, KINDS
 
 SAFE = [name for name in KINDS if name not in DANGEROUS]
-# some on each second kind, those that run a model several times on each sixteenth; all of them on all kinds:
-# python tests/fuzz_models.py --kinds
-LIGHT: list[Callable[[str], list[str]]] = [
+# all of them on all kinds: python tests/fuzz_models.py --kinds
+OTHERS: list[Callable[[str], list[str]]] = [
     lambda m: ["diff", m, "good.onnx"],
     lambda m: ["inspect", m, "--json"],
-    lambda m: ["atc", "emit", m, "--soc", "Ascend310", "-o", "a.sh"],
-    lambda m: ["passes", "explain", "fold_constants", m],
-]
-HEAVY: list[Callable[[str], list[str]]] = [
     lambda m: ["optimize", m, "-o", "r.onnx", "--json"],
+    lambda m: ["atc", "emit", m, "--soc", "Ascend310", "-o", "a.sh"],
     lambda m: ["compare", "good.onnx", m],
+    lambda m: ["passes", "explain", "fold_constants", m],
     lambda m: ["golden", "record", "new", m],
     lambda m: ["run", "-p", "optimize", "--no-check", m, "-o", "r.onnx"],
+    lambda m: ["diff", "good.onnx", m, "--json"],
 ]
 
 
@@ -51,19 +49,19 @@ def good(cli: Cli) -> Cli:
 
 @pytest.mark.parametrize("name", SAFE)
 def test_in_this_process(good: Cli, name: str) -> None:
-    """Each kind on ``run``, which loads, checks, infers and runs it, and some on another command in turn."""
+    """Each kind on a command, every second on ``run``, which loads, checks, infers and runs it."""
     path = KINDS[name](good.folder)
     model = os.path.relpath(path) if path.is_relative_to(good.folder) else str(path)
     turn = SAFE.index(name)
-    commands = [lambda m: ["run", "-p", "remove_identity", m, "-o", "r.onnx"]]
+    words = ["run", "-p", "remove_identity", model, "-o", "r.onnx"]
     if turn % 2:
-        commands.append((HEAVY if turn % 16 == 1 else LIGHT)[turn // 16 % 4])
-    for command in commands:
-        before, words = names(), command(model)
-        ended = good(*words)
-        held(ended, words)
-        if ended.code:
-            assert names() == before, (words, ended)
+        words = OTHERS[turn // 2 % len(OTHERS)](model)
+    before = names()
+    ended = good(*words)
+    held(ended, words)
+    if ended.code:  # a broken promise leaves what reproduces it
+        left = {file for file in names() - before if ended.code == 2 or not file.endswith(".repro")}
+        assert not left, (words, ended)
 
 
 @pytest.mark.parametrize("name", sorted(DANGEROUS))
