@@ -129,10 +129,10 @@ def test_the_traps_are_judged_alike() -> None:
     """Bodies, functions, strings, shadowed names: where rewriters are known to go wrong."""
     said = []
     for number, trap in enumerate(list(TRAPS.values())[:: 1 if SOAK else 5]):
-        graph = trap.make()
-        check(graph)
         if trap.fault is not None:
             continue
+        graph = trap.make()
+        check(graph)
         rng = random.Random(number)
         feed = draw(graph)
         for spec, outcome, before, after in passes(graph, rng, len(NAMES) if SOAK else 25)[:1]:
