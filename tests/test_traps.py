@@ -228,7 +228,7 @@ TRAPS = {
         TWO + "<int64 k = {0}> { s = SequenceConstruct(x, x) i = Identity(s) y = SequenceAt(i, k) }",
         "SequenceConstruct SequenceAt", opset=17),
     "bfloat16": edited(
-        text(TWO + "{ b = Cast<to=16>(x) i = Identity(w) s = Add(b, i) y = Cast<to=1>(s) }", "Cast Add Cast", RunError),
+        text(TWO + "{ b = Cast<to=16>(x) i = Identity(w) s = Add(b, i) y = Cast<to=1>(s) }", "Cast Add Cast"),
         weight("w", TensorProto.BFLOAT16, [2], [1.5, 2.5])),
     "float8": edited(
         text(TWO + "<float s = {1}> { i = Identity(w) d = DequantizeLinear(i, s) y = Add(x, d) }",
@@ -379,7 +379,8 @@ def test_trap(trap: str, name: str) -> None:
     else:
         step = judged(graph, name)
         assert step.status in ("applied", "unmatched"), step.reason
-        if CATALOG.get(name).parity == "exact":
+        # onnxruntime cannot add bfloat16: ONNX's evaluator has judged it
+        if CATALOG.get(name).parity == "exact" and trap != "bfloat16":
             feed = dict(draw(before).arrays)
             was, now = Session(before).run(feed), Session(graph).run(feed)
             assert all(equal(was[output], now[output]) for output in was)
@@ -468,7 +469,7 @@ def test_onnxsim(trap: str) -> None:
 
 # -- the fifty models of the reference material
 
-CANNOT_RUN = {"bf16", "custom_op_default_domain", "custom_op_domain", "empty_output_name"}
+CANNOT_RUN = {"custom_op_default_domain", "custom_op_domain", "empty_output_name"}
 RANDOM = {"dropout_training", "random_dup_cse", "random_normal"}
 
 
