@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 COMMAND = ["graphtool", "run", "--passes", "resize_nearest,prune_outputs", "ICNet.onnx"]
-WIDTH = 150
+WIDTH = 176
 
 
 def main() -> None:
