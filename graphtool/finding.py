@@ -105,7 +105,7 @@ def _bench(request: Request, watch: Watch, held: bool) -> tuple[Bench, list[Budg
     graph, stages, catalog, profile = prepare(request)
     sound(graph)
     budgets = budgets_of(request.minima, request.maxima, stages) or list(profile.budgets)
-    trials = trials_for(graph, request)
+    trials = trials_for(graph, request, profile)
     try:
         return Bench(graph, stages, catalog, trials, budgets, request.truth, held, watch), budgets
     except RunError as error:

@@ -54,7 +54,7 @@ class Request:
     feed: tuple[str, ...] = ()
     feeds: int | None = None
     extremes: bool = False
-    preprocess: Preprocess = field(default_factory=Preprocess)  # of images among the feeds
+    preprocess: Preprocess | None = None  # of images among the feeds; None: the profile's
     keep: Keep = field(default_factory=Keep)
     shapes: tuple[str, ...] = ()
     minima: tuple[str, ...] = ()
@@ -147,9 +147,9 @@ def feed_for(graph: Graph, feed: Sequence[str], seed: int, shapes: Sequence[str]
     return draw(graph, seed, shapes_of(shapes))
 
 
-def trials_for(graph: Graph, request: Request) -> list[Trial]:
-    """Return the feeds that a run is judged on: files, drawn ones, extremes."""
-    given = feeds_from(request.feed, graph, request.preprocess) if request.feed else []
+def trials_for(graph: Graph, request: Request, profile: Profile) -> list[Trial]:
+    """Return the feeds that a run is judged on: files, images prepared as the profile says, drawn ones, extremes."""
+    given = feeds_from(request.feed, graph, request.preprocess or profile.images) if request.feed else []
     trials = [Trial(feed, must=True) for feed in given]
     return plan(graph, trials, request.seed, shapes_of(request.shapes), request.feeds, request.extremes)
 
@@ -177,7 +177,7 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
         raise UsageError("a budget cannot be held with --no-check")
     if request.keep != Keep() and not request.checked:
         raise UsageError("--save-outputs and --pictures are of outputs, and with --no-check there are none")
-    trials = trials_for(graph, request) if request.checked else None
+    trials = trials_for(graph, request, profile) if request.checked else None
     watch("running the original, twice")
     try:
         state = pipeline.begin(graph, stages, catalog, trials, budgets, request.truth, structure=True)

@@ -73,3 +73,21 @@ def test_a_run_is_judged_on_images(cli: Cli) -> None:
     out = cli.ok("run", "m.onnx", "-p", "remove_identity", "--feed", "0.png", "--feed", "1.png", "--image-std", "0.5")
     assert "2 feeds: 0.png (mean 0, std 0.5); 1.png (mean 0, std 0.5)" in out
     assert "--image-std" in cli.refused("run", "m.onnx", "-p", "remove_identity", "--image-std", "0")
+
+
+def test_a_profile_says_how_images_become_inputs(cli: Cli) -> None:
+    cli.save("net.onnx", NET.format(n=1))
+    picture(cli.folder / "a.png", (255, 0, 51))
+    cli.write("p.toml", 'extends = "ascend310"\n[images]\nmean = [0.5, 0.5, 0.2]\nstd = 0.5\nbgr = true\n')
+    words = ("run", "-p", "remove_identity", "net.onnx", "--feed", "a.png", "--profile", "p.toml")
+    assert "a.png (mean 0.5,0.5,0.2, std 0.5, BGR)" in cli.ok(*words)
+    assert "a.png (mean 0, std 2)" in cli.ok(*words, "--image-std", "2")  # the command line comes first
+    for line, reason in {
+        "mean = 'x'": "p.toml: images.mean: 'x' is not a number, or a list of one for each channel",
+        "std = 0": "p.toml: images: std 0: a deviation of 0 divides by it",
+        "mean = [1, 2]": "p.toml: images: mean 1,2: one number, or one for each of three channels",
+        "bgr = 1": "p.toml: images.bgr: 1 is neither true nor false",
+        "men = 1": "p.toml: images.men: unknown key; did you mean 'mean'?",
+    }.items():
+        cli.write("p.toml", f'extends = "ascend310"\n[images]\n{line}\n')
+        assert cli.refused(*words) == reason

@@ -12,6 +12,9 @@
     [options]                             # of atc; "" drops what the base profile says
     input_shape = "actual_input_1:{batch},3,1024,2048"
 
+    [images]                              # how images become inputs: (pixel / 255 - mean) / std
+    mean = [0.485, 0.456, 0.406]
+
     [files]                               # the content of files that options name
     keep_dtype = ["Pow_458", "OpType::InstanceNorm"]
 
@@ -40,6 +43,7 @@ from graphtool.atc.values import SpellingError
 from graphtool.data import data_dir
 from graphtool.errors import ProfileError, did_you_mean, quoted, show
 from graphtool.parity.budget import Budget
+from graphtool.parity.feed_images import Preprocess
 
 _LIMIT = 1 << 20  # bytes; a profile has a few hundred
 
@@ -51,7 +55,7 @@ class Profile:
     ``options`` holds ATC option values as text, checked one by one and together; ``input_shape`` and ``output`` may
     hold ``{batch}``. ``files`` holds the text of files that options name, by option. ``operators`` is the device's
     operator table, None where there is none: nothing is known of its operators then. ``source`` is the file as
-    messages call it. ``passes`` maps a pass to its parameters.
+    messages call it. ``passes`` maps a pass to its parameters. ``images`` says how images become inputs.
     """
 
     name: str
@@ -69,6 +73,7 @@ class Profile:
     passes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     pipeline: str | None = None
     budgets: tuple[Budget, ...] = ()
+    images: Preprocess | None = None
 
     @property
     def soc(self) -> str:

@@ -11,16 +11,18 @@ from graphtool.atc.cann import Cann, operators
 from graphtool.atc.values import SpellingError
 from graphtool.errors import ProfileError, UsageError, did_you_mean, quoted, show
 from graphtool.parity.budget import Budget, Kind, parse_budget
+from graphtool.parity.feed_images import Preprocess, parse_preprocess
 
 if TYPE_CHECKING:
     from graphtool.atc.profile import Profile
 
 KEYS = (
     "extends", "summary", "model", "cann", "install_path", "environment", "set_env", "operators", "batches", "options",
-    "files", "passes", "budgets",
+    "files", "passes", "budgets", "images",
 )  # fmt: skip
 ENVIRONMENTS = ("auto", "set_env", "exports")
 _BOUNDS: tuple[Kind, ...] = ("min", "max")
+_IMAGES = ("mean", "std", "bgr")
 
 
 class Reader:
@@ -81,6 +83,7 @@ class Reader:
             passes=passes,
             pipeline=pipeline or base.pipeline,
             budgets=self.budgets(base.budgets),
+            images=self.images() or base.images,
         )
 
     def choice(self, key: str, words: tuple[str, ...]) -> str | None:
@@ -199,6 +202,28 @@ class Reader:
                     raise self.error(f"budgets.{kind}", why) from None
                 merged[budget.kind, budget.output, budget.metric] = budget
         return tuple(merged.values())
+
+    def images(self) -> Preprocess | None:
+        """Return how images become inputs; None where the key is absent."""
+        if "images" not in self.table:
+            return None
+        table = self.section("images", self.table["images"])
+        self.known("images.", table, _IMAGES)
+        words = {key: None if key not in table else self.numbers(f"images.{key}", table[key]) for key in _IMAGES[:2]}
+        bgr = table.get("bgr", False)
+        if not isinstance(bgr, bool):
+            raise self.error("images.bgr", f"{_shown(bgr)} is neither true nor false")
+        try:
+            return parse_preprocess(words["mean"], words["std"], bgr)
+        except UsageError as why:
+            raise self.error("images", str(why).replace("--image-", "")) from None
+
+    def numbers(self, key: str, value: object) -> str:
+        """Return a list of numbers as the text of an option."""
+        items = value if isinstance(value, list) else [value]
+        if not items or any(isinstance(item, bool) or not isinstance(item, int | float) for item in items):
+            raise self.error(key, f"{_shown(value)} is not a number, or a list of one for each channel")
+        return ",".join(map(str, items))
 
 
 def _option_text(value: object) -> str:

@@ -102,11 +102,13 @@ def run(
     from graphtool.kept import Keep
     from graphtool.parity.feed_images import parse_preprocess
 
+    asked = image_mean or image_std or image_bgr
+    images = parse_preprocess(image_mean, image_std, image_bgr) if asked else None  # as the profile says
     request = Request(
         model, passes, tuple(set_ or ()), Target(profile, soc, batch, tuple(atc or ())), output, seed,
         feed=tuple(feed or ()), feeds=feeds, extremes=extremes, shapes=tuple(shape or ()), minima=tuple(min_ or ()),
         maxima=tuple(max_ or ()), keep_going=keep_going, checked=not no_check, require_match=require_match, truth=truth,
-        keep=Keep(save_outputs, pictures), preprocess=parse_preprocess(image_mean, image_std, image_bgr),
+        keep=Keep(save_outputs, pictures), preprocess=images,
     )  # fmt: skip
     if dry_run:
         _dry_run(request, json, report or ())
