@@ -6,6 +6,7 @@ that ends. It lies in the folder for temporary files (``TMPDIR``) and takes at m
 
 from __future__ import annotations
 
+import mmap
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ Array = NDArray[Any]
 
 MEMORY = 32 << 20  # bytes of tensors kept in memory
 DISK = 4 << 30  # bytes of tensors kept in the file, at most
+_PAGE = mmap.ALLOCATIONGRANULARITY  # where a mapping may begin
 _FREE = 4  # of what is free where the file lies, one part in so many
 
 
@@ -63,10 +65,10 @@ class Tape:
         place = self._spilled.get(number)
         if held is not None or place is None or self._file is None:
             return held
-        array = np.empty(place.shape, place.dtype)
-        self._file.seek(place.start)
-        self._file.readinto(_bytes(array))  # type: ignore[attr-defined]
-        return array
+        if 0 in place.shape:
+            return np.empty(place.shape, place.dtype)
+        mapped = np.memmap(self._file, place.dtype, "r", place.start, place.shape)
+        return mapped.view(np.ndarray)  # its pages are those that were written: nothing is copied
 
     @property
     def spilled(self) -> int:
@@ -76,20 +78,21 @@ class Tape:
     def _spill(self, number: int, array: Array) -> bool:
         if self._file is None:
             self._disk = min(self._disk, shutil.disk_usage(tempfile.gettempdir()).free // _FREE)
-        if self._in_file + array.nbytes > self._disk:
+        start = -(-self._in_file // _PAGE) * _PAGE
+        if start + array.nbytes > self._disk:
             return False
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed by clear, or with the process)
-            self._file.seek(self._in_file)
+            self._file.seek(start)
             data = _bytes(np.ascontiguousarray(array))
             while data.size:
                 data = data[self._file.write(data.data) :]
         except OSError:  # the disk is full, or there is none: no reason to end a run
             self._disk = self._in_file
             return False
-        self._spilled[number] = _Spilled(self._in_file, array.dtype, array.shape)
-        self._in_file += array.nbytes
+        self._spilled[number] = _Spilled(start, array.dtype, array.shape)
+        self._in_file = start + array.nbytes
         return True
 
 
