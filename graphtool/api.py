@@ -61,7 +61,7 @@ def run(
     catalog = Catalog()
     stages = parse_pipeline(passes, catalog, params)
     own = graph.copy()
-    moved = check(own)
+    moved = checked and check(own)  # else the pipeline does
     given: list[Trial] = []
     if checked and feed is not None:
         several = [feed] if isinstance(feed, Mapping) else feed

@@ -28,18 +28,16 @@ _FIELDS: dict[int, tuple[str, int]] = {
 def size_fault(tensor: TensorProto) -> str | None:
     """Return what is wrong with the type, shape or amount of data of a tensor that is not external; None if nothing."""
     code, dims = tensor.data_type, tensor.dims
-    name = quoted(tensor.name) if tensor.name else "without a name"
     if code not in TYPES or not code:
-        return f"tensor {name} has element type {code}, which ONNX has not"
+        return f"{_named(tensor)} has element type {code}, which ONNX has not"
     if len(dims) > MOST_DIMENSIONS:
-        return f"tensor {name} has {len(dims)} dimensions, more than {MOST_DIMENSIONS}"
+        return f"{_named(tensor)} has {len(dims)} dimensions, more than {MOST_DIMENSIONS}"
     if is_external(tensor):
         return None
     if dims and min(dims) < 0:
-        return f"tensor {name} has a negative dimension, {show(list(dims))}"
+        return f"{_named(tensor)} has a negative dimension, {show(list(dims))}"
     if tensor.HasField("raw_data") and code != TensorProto.STRING:
-        wanted = payload_bytes(tensor)
-        place = source_of(tensor)
+        wanted, place = payload_bytes(tensor), source_of(tensor)
         has = len(tensor.raw_data) if place is None else place[2]
         unit = "bytes"
     else:
@@ -50,4 +48,8 @@ def size_fault(tensor: TensorProto) -> str | None:
     if wanted is None or has == wanted:
         return None
     shape = ",".join(map(str, dims))
-    return f"tensor {name} is {dtype_name(code)}[{shape}], {wanted} {unit}, and holds {has}"
+    return f"{_named(tensor)} is {dtype_name(code)}[{shape}], {wanted} {unit}, and holds {has}"
+
+
+def _named(tensor: TensorProto) -> str:
+    return f"tensor {quoted(tensor.name)}" if tensor.name else "tensor without a name"
