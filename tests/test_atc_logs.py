@@ -192,3 +192,5 @@ def test_where_it_is_not_applicable(cli: Cli, graph: Graph) -> None:
     cli.write("five_2_four.py", VENDOR.replace("[2560, 512, 4, 26]", "[x, 512]"))
     assert "not one of numbers" in cli.refused(*words)
     assert "No such file" in cli.refused("atc", "patch", "five_2_four", "pools.onnx", "none.py")
+    message = cli.refused("atc", "patch", "five_2_four", "pools.onnx", cli.write("five.py", b"\x96\xff"))
+    assert message == "'five.py': not a text; give the vendor's five_2_four.py"

@@ -170,6 +170,8 @@ def _read(path: Path) -> str:
     try:
         with path.open("r", encoding="utf-8", newline="") as file:
             text = file.read(_LIMIT + 1)
+    except UnicodeDecodeError:
+        raise UsageError(f"{quoted(path)}: not a text; give the vendor's five_2_four.py") from None
     except (OSError, ValueError) as why:
         raise UsageError(f"{quoted(path)}: {getattr(why, 'strerror', None) or why}") from None
     if len(text) > _LIMIT:
