@@ -188,6 +188,45 @@ def test_a_pipeline_over_its_budget_and_a_comparison(net: Cli) -> None:
     assert "| `y` | " in found["markdown"] and "**fails**" in found["markdown"]
 
 
+def test_what_bisect_blames(net: Cli) -> None:
+    found = reports(net, "bisect", "-p", "remove_identity,./lie.toml,prune_outputs", "relu.onnx")
+    assert found["code"] == "1" and hold(json.loads(found["json"])) == "bisect"
+    suite = Xml.fromstring(found["junit"]).find("testsuite")
+    assert suite is not None and (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("3", "1", "1")
+    results = json.loads(found["sarif"])["runs"][0]["results"]
+    assert [result["ruleId"] for result in results] == ["culprit", "note"]
+    assert results[0]["locations"][0]["logicalLocations"][0]["name"] == "relu"
+    assert "go on without: graphtool run" in results[1]["message"]["text"]
+    assert found["github"].startswith("::error file=relu.onnx,title=graphtool culprit%3A relu::lie at relu: output 'y'")
+    assert "| `./lie.toml` | `exact` | `1` | `1` | **fails** |" in found["markdown"]
+    assert "| `prune_outputs` | `exact` | `0` | `0` | skipped |" in found["markdown"], "never reached"
+    assert "| `remove_identity` | `exact` | `0` | `0` | holds |" in found["markdown"]
+
+
+def test_a_pipeline_that_bisect_finds_sound(net: Cli) -> None:
+    found = reports(net, "bisect", "-p", "remove_identity", "relu.onnx")
+    assert found["code"] == "0" and "<failure" not in found["junit"]
+    assert json.loads(found["sarif"])["runs"][0]["results"] == []
+    assert found["github"] == "::notice title=graphtool bisect::every promise holds\n"
+
+
+def test_rankings_tuned_pipelines_and_reduced_models(net: Cli) -> None:
+    found = reports(net, "bisect", "--rank", "-p", "resize_nearest", "net.onnx")
+    assert hold(json.loads(found["json"])) == "rank" and found["code"] == "0"
+    assert "### graphtool bisect `net.onnx`: ranked" in found["markdown"]
+    assert "| `resize_nearest at up` | `" in found["markdown"] and "holds" not in found["markdown"]
+    found = reports(net, "tune", "-p", "resize_nearest", "--min", "cosine=1.0", "net.onnx")
+    assert hold(json.loads(found["json"])) == "tune" and found["code"] == "0"
+    assert "left out: the budget does not hold with it" in found["junit"] and "<failure" not in found["junit"]
+    assert "held out, drawn with seed 2" in found["github"] + found["markdown"]
+    found = reports(net, "reduce", "-p", "./lie.toml", "relu.onnx")
+    assert hold(json.loads(found["json"])) == "reduce" and found["code"] == "0"
+    run = json.loads(found["sarif"])["runs"][0]
+    assert run["results"][0]["ruleId"] == "failure" and run["invocations"][0]["exitCode"] == 0
+    assert '<failure message="lie broke its promise' in found["junit"], "the model fails, though the command does not"
+    assert "### graphtool reduce `relu.onnx`: reduced" in found["markdown"]
+
+
 def test_stdout_in_place_of_the_text(net: Cli) -> None:
     out = net.ok("run", "-p", "resize_nearest", "net.onnx", "--report", "markdown:-", "--report", "json:r.json")
     assert out.startswith("<!-- graphtool run -->") and "wrote net.graphtool.onnx" in out
@@ -199,4 +238,6 @@ def test_what_does_not_fit_is_refused_before_the_run(net: Cli) -> None:
     assert "reads or writes" in net.refused(*run, "--report", "json:net.onnx")
     assert "is no report of graphtool" in net.refused(*run, "--report", "json:lie.toml")
     assert "stdout has the document of --json" in net.refused(*run, "--json", "--report", "sarif:-")
+    for words in (["bisect", "-p", "./lie.toml"], ["tune", "-p", "resize_nearest"], ["reduce", "-p", "./lie.toml"]):
+        assert "no format 'xml'" in net.refused(*words, "net.onnx", "--report", "xml:r")
     assert "--dry-run runs nothing" in net.refused(*run, "--dry-run", "--report", "sarif:r")

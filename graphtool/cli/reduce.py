@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from graphtool.cli.common import FeedFiles, Json, Model, Profile, Seed, Shapes, dump, progress
+from graphtool.cli.common import FeedFiles, Json, Model, Profile, Reports, Seed, Shapes, dump, progress
 from graphtool.cli.run import Max, Min, Passes, Settings, Truth
 
 
@@ -46,6 +46,7 @@ def reduce(
     level: Annotated[Level, typer.Option(help="onnxruntime's optimizations, where it alone fails.")] = Level.all,
     seconds: Annotated[float, typer.Option(min=1, metavar="N", help="Time for one model; then it hangs.")] = 60,
     attempts: Annotated[int, typer.Option(min=1, metavar="N", help="Most models to try.")] = 1000,
+    report: Reports = None,
     json: Json = False,
 ) -> None:
     """Find the smallest model that still fails, and write it with its feed and a command, for a bug report.
@@ -56,16 +57,20 @@ def reduce(
     from graphtool.atc.target import Target
     from graphtool.job import Request
     from graphtool.reduction import Wish, run_reduce
+    from graphtool.report.files import wanted, write
     from graphtool.report.reduced import print_reduced, reduced_data
+    from graphtool.report.searches import reduced_report
 
     request = Request(
         model, passes, tuple(set_ or ()), Target(profile), output, seed, tuple(feed or ()),
         shapes=tuple(shape or ()), minima=tuple(min_ or ()), maxima=tuple(max_ or ()), truth=truth,
     )  # fmt: skip
     wish = Wish(request, against, check or "", fail_regex or "", level.value, seconds, attempts)
+    places = wanted(report or (), json, [model, *([against] if against else [])])
     with progress() as watch:
         found = run_reduce(wish, watch)
+    shown = bool(places) and write(reduced_report(found), places)
     if json:
         dump("reduce", reduced_data(found))
-    else:
+    elif not shown:
         print_reduced(found)

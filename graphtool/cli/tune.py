@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from graphtool.cli.common import Extremes, FeedCount, FeedFiles, Json, Model, Profile, Seed, Shapes, dump, progress
+from graphtool.cli.common import (
+    Extremes,
+    FeedCount,
+    FeedFiles,
+    Json,
+    Model,
+    Profile,
+    Reports,
+    Seed,
+    Shapes,
+    dump,
+    progress,
+)
 from graphtool.cli.run import Max, Min, Passes, Settings
 
 
@@ -35,6 +47,7 @@ def tune(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the metric against matches taken: .png, .svg.")
     ] = None,
+    report: Reports = None,
     json: Json = False,
 ) -> None:
     """Find the most matches of lossy passes that keep a budget, and verify them on other feeds."""
@@ -42,7 +55,9 @@ def tune(
     from graphtool.atc.target import Target
     from graphtool.job import Request
     from graphtool.report.culprit import plot_tuned, print_tuned, tuned_data
+    from graphtool.report.files import wanted, write
     from graphtool.report.pictures import require
+    from graphtool.report.searches import tuned_report
 
     if plot is not None:
         require()
@@ -50,11 +65,13 @@ def tune(
         model, passes, tuple(set_ or ()), Target(profile), output, seed, tuple(feed or ()), feeds, extremes,
         shapes=tuple(shape or ()), minima=tuple(min_ or ()), maxima=tuple(max_ or ()),
     )  # fmt: skip
+    places = wanted(report or (), json, [model, *([output] if output else [])])
     with progress() as watch:
         found = finding.run_tune(request, held_out or (), plot is not None, watch)
     if plot is not None:
         plot_tuned(found, plot)
+    shown = bool(places) and write(tuned_report(found), places)
     if json:
         dump("tune", tuned_data(found))
-    else:
+    elif not shown:
         print_tuned(found)

@@ -37,7 +37,7 @@ def print_bisected(found: Bisected) -> None:
         if not bench.budgets and any(stage.spec.parity == "lossy" for stage in bench.stages):
             line("lossy passes have no promise: give a budget with --min or --max, or --rank their matches", "dim")
         return
-    line(_broken_text(bench, whole), "bold red")
+    line(broken_text(bench, whole), "bold red")
     if not finding.culprits:
         what = "it breaks without any of its matches too" if finding.candidates else "it has no matches to choose from"
         line(f"the pass as a whole: {what}", "bold")
@@ -65,10 +65,11 @@ def print_bisected(found: Bisected) -> None:
             line("graphtool tune, with the same words, finds the most matches that keep the budget", "cyan")
     if not finding.monotone:
         line("not monotone: some sets of matches hold although a part of them breaks it; damages cancel", "yellow")
-    line(f"{_plural(finding.candidates, 'match')} searched in {_plural(finding.runs, 'run')} of the pipeline", "dim")
+    line(f"{plural(finding.candidates, 'match')} searched in {plural(finding.runs, 'run')} of the pipeline", "dim")
 
 
-def _broken_text(bench: Bench, whole: Attempt) -> str:
+def broken_text(bench: Bench, whole: Attempt) -> str:
+    """Return which pass broke what, and why, in one line."""
     name = bench.stages[whole.stage].spec.name if whole.stage is not None else "the pipeline"
     if whole.kind == "budget":
         return f"{name} is over the budget: {show(whole.reason, 300)}"
@@ -81,7 +82,8 @@ def _figures(figures: Mapping[str, Figures], indent: str) -> None:
         line(f"{indent}{show(name)}: {figure_text(found)}", "dim")
 
 
-def _plural(count: int, what: str) -> str:
+def plural(count: int, what: str) -> str:
+    """Return a count and what is counted: ``1 match``, ``2 matches``."""
     return f"{count} {what}{'' if count == 1 else 'es' if what.endswith('ch') else 's'}"
 
 
@@ -91,12 +93,13 @@ def print_ranks(found: Ranks) -> None:
     measure = ranking.measure
     _head(found.request.model, bench)
     where = f" of output {show(measure.output)}" if measure.output is not None else ""
-    line(f"all {len(ranking.rows)} matches: {_value(measure, ranking.whole)}{where}", "bold")
+    line(f"all {len(ranking.rows)} matches: {value_text(measure, ranking.whole)}{where}", "bold")
     width = max(len(unit_text(bench, row.unit)) for row in ranking.rows)
     for row in ranking.rows:
         name = unit_text(bench, row.unit)
-        line(f"  {name:<{width}}  alone costs {_cost(measure, row.alone)}; without it {_value(measure, row.without)}")
-    line(f"{_plural(ranking.runs, 'run')} of the pipeline", "dim")
+        costs, without = cost_text(measure, row.alone), value_text(measure, row.without)
+        line(f"  {name:<{width}}  alone costs {costs}; without it {without}")
+    line(f"{plural(ranking.runs, 'run')} of the pipeline", "dim")
     _drawn(bench.feeds[0])
 
 
@@ -105,13 +108,15 @@ def _drawn(feed: Feed) -> None:
         line("figures are those of this feed, drawn at random: they measure change, not accuracy", "dim")
 
 
-def _value(measure: Measure, attempt: Attempt) -> str:
+def value_text(measure: Measure, attempt: Attempt) -> str:
+    """Return what was measured of an attempt, or that it is broken."""
     if not attempt.ok:
         return f"broken ({show(attempt.reason, 200)})"
     return f"{measure.metric} {measure.of(attempt):.6g}"
 
 
-def _cost(measure: Measure, attempt: Attempt) -> str:
+def cost_text(measure: Measure, attempt: Attempt) -> str:
+    """Return what an attempt lost against the original: ``3.5 points of argmax_agreement``."""
     if not attempt.ok:
         return f"a broken promise ({show(attempt.reason, 200)})"
     damage = measure.damage(attempt)
@@ -131,13 +136,13 @@ def print_tuned(found: Tuning) -> None:
     taken = set(tuned.taken)
     for unit, damage in zip(tuned.order, tuned.alone, strict=True):
         mark, style = ("taken", "green") if unit in taken else ("left out", "yellow")
-        line(f"  {unit_text(bench, unit):<{width}}  {_damage(tuned.measure, damage)} alone  {mark}", style)
+        line(f"  {unit_text(bench, unit):<{width}}  {damage_text(tuned.measure, damage)} alone  {mark}", style)
     for item in tuned.dropped:
         where = found.feeds[item.held_out].text()
         line(f"given back: {unit_text(bench, item.unit)}: on {where} {show(item.reason, 200)}", "yellow")
-    line(f"{len(tuned.taken)} of {len(tuned.order)} matches: {_value(tuned.measure, tuned.result)}", "bold")
+    line(f"{len(tuned.taken)} of {len(tuned.order)} matches: {value_text(tuned.measure, tuned.result)}", "bold")
     for feed, attempt in zip(found.feeds, tuned.held_out, strict=True):
-        line(f"  held out, {feed.text()}: {_value(tuned.measure, attempt)}")
+        line(f"  held out, {feed.text()}: {value_text(tuned.measure, attempt)}")
     if not found.feeds:
         line("  not verified on other feeds: name some with --held-out", "yellow")
     line(f"pipeline: {tuned.text or '(no pass is left)'}", "bold")
@@ -145,11 +150,12 @@ def print_tuned(found: Tuning) -> None:
         line(f"run it: {found.command}")
     if found.path is not None:
         line(f"wrote {show(found.path)}: graphtool run --profile {show(found.path)} {show(found.request.model)}")
-    line(f"{_plural(tuned.runs, 'run')} of the pipeline", "dim")
+    line(f"{plural(tuned.runs, 'run')} of the pipeline", "dim")
     _drawn(bench.feeds[0])
 
 
-def _damage(measure: Measure, damage: float) -> str:
+def damage_text(measure: Measure, damage: float) -> str:
+    """Return a damage as a cell of a column."""
     if measure.is_share:
         return f"{100 * damage:8.4f} points"
     return f"{measure.metric} {-damage if measure.is_level else damage:9.4g}"

@@ -48,7 +48,8 @@ class Item:
 class Report:
     """What a command came to: ``subject`` is the file it was about, ``summary`` one line, ``data`` its JSON form.
 
-    ``items`` are rows under ``columns`` (the first of which is the item's name).
+    ``items`` are rows under ``columns`` (the first of which is the item's name). ``ok`` is whether the command ends
+    with exit code 0; ``heading`` is the word for how it went where that is not "holds" or "fails".
     """
 
     command: str
@@ -59,6 +60,7 @@ class Report:
     items: tuple[Item, ...] = ()
     findings: tuple[Finding, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
+    heading: str = ""
 
     def count(self, level: Level) -> int:
         """Return the number of findings of a level."""

@@ -23,7 +23,7 @@ def markdown(report: Report) -> str:
     """
     subject = f" {code(report.subject)}" if report.subject else ""
     head = f"<!-- graphtool {report.command} -->\n### graphtool {report.command}{subject}: "
-    parts = [f"{head}{'holds' if report.ok else 'fails'}", code(report.summary)]
+    parts = [f"{head}{report.heading or ('holds' if report.ok else 'fails')}", code(report.summary)]
     if report.items:
         parts.append(_table(report))
     if report.findings:
@@ -56,8 +56,11 @@ def fenced(text: str) -> str:
 
 
 def _table(report: Report) -> str:
-    rows = [[*report.columns, ""], ["---"] * (len(report.columns) + 1)]
-    rows += [[*map(code, (item.name, *item.cells)), _WORDS[item.status]] for item in report.items]
+    judged = not report.heading  # else nothing was held to anything
+    rows = [[*report.columns, *([""] if judged else [])], ["---"] * (len(report.columns) + judged)]
+    rows += [
+        [*map(code, (item.name, *item.cells)), *([_WORDS[item.status]] if judged else [])] for item in report.items
+    ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

@@ -25,7 +25,7 @@ def print_reduced(found: Written) -> None:
     )
     nodes = reduced.case.graphs[0].nodes
     for node in nodes[:_MANY]:
-        line(f"  {show(node.op_type)} {show(_name(node))}", "dim")
+        line(f"  {show(node.op_type)} {show(name_of(node))}", "dim")
     if len(nodes) > _MANY:
         line(f"  and {len(nodes) - _MANY} more", "dim")
     if reduced.spent:
@@ -37,7 +37,8 @@ def print_reduced(found: Written) -> None:
     line(f"{reduced.attempts} models tried", "dim")
 
 
-def _name(node: NodeProto) -> str:
+def name_of(node: NodeProto) -> str:
+    """Return the name of a node; without one that of its first output."""
     return node.name or next((name for name in node.output if name), "")
 
 
@@ -50,7 +51,7 @@ def reduced_data(found: Written) -> dict[str, Any]:
         "sign": reduced.failure.sign,
         "before": dataclasses.asdict(reduced.before),
         "after": dataclasses.asdict(reduced.after),
-        "nodes": [_name(node) for node in reduced.case.graphs[0].nodes],
+        "nodes": [name_of(node) for node in reduced.case.graphs[0].nodes],
         "attempts": reduced.attempts,
         "spent": reduced.spent,
         "folder": str(found.folder),
