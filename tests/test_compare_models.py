@@ -7,7 +7,7 @@ import pytest
 from clirun import Cli
 
 from graphtool.cases import model_of
-from graphtool.comparator import Comparison, compare_models
+from graphtool.comparator import Comparison, compare_feeds, compare_models, trials_for
 from graphtool.comparator.parts import chunks
 from graphtool.comparator.sketch import partners, sketch
 from graphtool.errors import FeedError, PromiseError, UsageError
@@ -15,7 +15,9 @@ from graphtool.graph import Graph
 from graphtool.graph.bodies import all_names
 from graphtool.natives import rename
 from graphtool.parity.budget import parse_budget
+from graphtool.parity.feed import Feed
 from graphtool.parity.runerror import RunError
+from graphtool.parity.trials import Trial
 from graphtool.rewrite import Catalog, apply_stage, parse_pipeline
 
 NET = """g (float[1,3,12,12] x) => (float[1,4,12,12] y, float[1,4,12,12] z)
@@ -306,3 +308,82 @@ def test_swapped_inputs_are_named() -> None:
     assert found.first.details == (
         "input 0: a / b, which is b in the first model", "input 1: b / a, which is a in the first model",
     )  # fmt: skip
+
+
+# -- several feeds
+
+
+def trial(name: str, must: bool = True, **arrays: object) -> Trial:
+    feed = {key: np.array(array, np.float32) for key, array in arrays.items()}
+    return Trial(Feed(feed, {"source": name}), must)
+
+
+CLIPPED = "g (float[2] x) => (float[2] y) <float hi = {%s}> { a = Min(x, hi) y = Neg(a) }"
+
+
+def test_the_worst_of_several_feeds_counts_and_is_named() -> None:
+    a, b = net(CLIPPED % 6), net(CLIPPED % 5)
+    trials = [trial("low", x=[1, 2]), trial("high", x=[1, 9]), trial("between", x=[1, 5.5])]
+    found = compare_feeds(a, b, trials)
+    assert found.feed == "high" and [one.feed for one in found.feeds] == ["low", "high", "between"]
+    assert [one.diverging for one in found.feeds] == [(), ("y",), ("y",)]
+    assert found.figures["y"].max_abs == 1 and found.figures is found.feeds[1].figures
+    assert found.first is not None and found.first.row.pair.before == "a"
+    assert [one.figures["y"].max_abs for one in found.feeds] == [0, 1, 0.5]
+
+
+def test_a_budget_decides_which_feed_is_the_worst() -> None:
+    a, b = net("g (float[2] x) => (float[2] y) { y = Neg(x) }"), net(CLIPPED % 5)
+    trials = [trial("far", x=[60, 70]), trial("turned", x=[1, 10])]
+    far = compare_feeds(a, b, trials, budgets=[parse_budget("max_abs=1", "max")])
+    turned = compare_feeds(a, b, trials, budgets=[parse_budget("cosine=0.9999", "min")])
+    assert (far.feed, turned.feed) == ("far", "turned")
+    assert far.broken[0].endswith("(feed: far)") and len(far.broken) == 2, "those of every feed, the worst first"
+
+
+def test_feeds_that_need_not_run_are_left_out_and_said() -> None:
+    text = "g (float[2] x) => (float[2] y) { y = Log(x) }"
+    again = compare_feeds(net(text), net(text), [trial("good", x=[1, 2]), trial("zeros", must=False, x=[0, 0])])
+    assert [one.feed for one in again.feeds] == ["good"]
+    assert again.notes == ("not compared on zeros: the first model makes infinities or NaN of it",)
+    taken = "g (float[2] x) => (float[M] y) <int64[1] s = {0}> { i = Cast<to = 7>(x) y = Gather(x, i) }"
+    found = compare_feeds(net(taken), net(taken), [trial("good", x=[0, 1]), trial("large", must=False, x=[0, 9])])
+    assert len(found.notes) == 1 and found.notes[0].startswith("not compared on large: the first model: ")
+    with pytest.raises(RunError, match=r"^on large: the first model: "):
+        compare_feeds(net(taken), net(taken), [trial("good", x=[0, 1]), trial("large", x=[0, 9])])
+
+
+def test_drawn_feeds_have_the_sizes_that_the_second_model_fixed() -> None:
+    text = "g (float[%s,3] x) => (float[%s,3] y) { y = Relu(x) }"
+    a, b = net(text % ("N", "N")), net(text % (4, 4))
+    trials = trials_for(a, b, count=3)
+    assert [one.feed.arrays["x"].shape for one in trials] == [(4, 3)] * 3
+    assert len(trials_for(a, b)) == 1, "one feed, unless more are asked for"
+    assert len(trials_for(a, b, given=trials[:2])) == 2 and len(trials_for(a, b, given=trials[:2], count=2)) == 4
+    found = compare_feeds(a, b, trials)
+    assert [one.feed for one in found.feeds] == [f"drawn with seed {seed}" for seed in range(3)]
+
+
+def test_compare_on_several_feeds_from_the_command_line(cli: Cli) -> None:
+    cli.save("a.onnx", CLIPPED % 6)
+    cli.save("b.onnx", CLIPPED % 5)
+    for name, array in (("low", [1, 2]), ("high", [1, 9])):
+        np.save(cli.folder / f"{name}.npy", np.array(array, np.float32))
+    words = ["compare", "a.onnx", "b.onnx", "--feed", "low.npy", "--feed", "high.npy"]
+    out = cli.ok(*words)
+    assert out.startswith("the worst of 2 feeds: high.npy\ny: max 1, ") and "  low.npy: y: equal\n" in out
+    assert "first diverging tensor: a: max 1" in out
+    data = cli(*words, "--json", "--max", "max_abs=0.5")
+    assert data.code == 1 and "max_abs 1 is above the budget 0.5 (feed: high.npy)" in data.err
+    assert data.json()["feed"] == "high.npy" and [one["ok"] for one in data.json()["feeds"]] == [True, False]
+    out = cli.ok("compare", "a.onnx", "b.onnx", "--feeds", "2", "--extremes")
+    assert (
+        out.startswith("the worst of 4 feeds: large\n")
+        and "  drawn with seed 1: " in out
+        and "  zeros: y: equal" in out
+    )
+    for words in (["--as-ascend"], ["out", "--inputs", "in"]):
+        (cli.folder / "out").mkdir(exist_ok=True)
+        assert "--feeds, --extremes: they are for two models" in cli.refused(
+            "compare", "a.onnx", *words, "--feeds", "2", "--extremes"
+        )

@@ -7,19 +7,31 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphtool.cli.common import Json, Pictures, Reports, SaveOutputs, Seed, Shapes, dump, progress
+from graphtool.cli.common import (
+    Extremes,
+    FeedFiles,
+    ImageBgr,
+    ImageMean,
+    ImageStd,
+    Json,
+    Pictures,
+    Reports,
+    SaveOutputs,
+    Seed,
+    Shapes,
+    dump,
+    progress,
+)
 from graphtool.cli.run import Max, Min
 
 if TYPE_CHECKING:
     from graphtool.graph import Graph
-    from graphtool.kept import Keep
+    from graphtool.job import Request
 
-Feed = Annotated[
-    list[str] | None,
+Feeds = Annotated[
+    int | None,
     typer.Option(
-        "--feed",
-        metavar="FILE",
-        help="Inputs from a .npz, .npy, .bin, a folder of them or an ONNX test_data_set; NAME=FILE for one input.",
+        "--feeds", min=1, max=1000, metavar="N", help="Compare on N drawn feeds. Default: one, none beside --feed."
     ),
 ]
 Maps = Annotated[
@@ -46,7 +58,12 @@ def compare(
     before: Annotated[Path, typer.Argument(metavar="MODEL", show_default=False)],
     after: Annotated[Path | None, typer.Argument(metavar="MODEL|DIR", show_default=False)] = None,
     seed: Seed = 0,
-    feed: Feed = None,
+    feed: FeedFiles = None,
+    feeds: Feeds = None,
+    extremes: Extremes = False,
+    image_mean: ImageMean = None,
+    image_std: ImageStd = None,
+    image_bgr: ImageBgr = False,
     shape: Shapes = None,
     min_: Min = None,
     max_: Max = None,
@@ -65,9 +82,10 @@ def compare(
 ) -> None:
     """Compare what two models compute, or a model and the output files of a board, or a model of the chip.
 
-    MODEL MODEL: both run on one feed. Where an output is further off than rounding explains (or over its budget), the
-    first inner tensor that diverges is named, with the nodes that make it on both sides; names may differ throughout.
-    Exit code 1 where a budget does not hold.
+    MODEL MODEL: both run on one feed, or on several (--feeds, --extremes, --feed given again), of which the worst
+    counts. Where an output is further off than rounding explains (or over its budget), the first inner tensor that
+    diverges is named, with the nodes that make it on both sides; names may differ throughout. Exit code 1 where a
+    budget does not hold.
 
     MODEL DIR --inputs DIR: files as benchmark, msame or ais_bench write them against onnxruntime on the same inputs,
     and who is at fault: the conversion, the export (--pytorch DIR), or neither. Exit code 1 where somebody is, or a
@@ -77,11 +95,14 @@ def compare(
     they differ from ONNX. From public sources of a stated date; nothing was tried on a device.
     """
     from graphtool.errors import UsageError
+    from graphtool.job import Request
     from graphtool.kept import Keep
+    from graphtool.parity.feed_images import parse_preprocess
 
-    keep = Keep(save_outputs, pictures)
+    images = image_mean or image_std or image_bgr
     if as_ascend or after is None or after.is_dir() or inputs:
-        _fits({"--save-outputs": save_outputs, "--pictures": pictures}, "they are for two models")
+        several = {"--feeds": feeds, "--extremes": extremes, "--image-mean, --image-std or --image-bgr": images}
+        _fits({"--save-outputs": save_outputs, "--pictures": pictures, **several}, "they are for two models")
     if as_ascend and not inputs:
         idle = {"--map": map_, "--pytorch": pytorch, "--dtype": dtype}
         _fits({"a second model": after, **idle}, "--as-ascend takes one model and a feed, or a folder and --inputs")
@@ -95,7 +116,13 @@ def compare(
         _board(before, after, inputs, pytorch, dtype, shape, map_, (min_, max_), as_ascend, report, json)
     else:
         _fits({"--pytorch": pytorch, "--dtype": dtype}, "they are about a folder of files, given as the second word")
-        _models(before, after, seed, feed, shape, map_, layers, (min_, max_), keep, report, json)
+        how = parse_preprocess(image_mean, image_std, image_bgr) if images else None
+        request = Request(
+            before, seed=seed, feed=tuple(feed or ()), feeds=feeds, extremes=extremes, preprocess=how,
+            keep=Keep(save_outputs, pictures), shapes=tuple(shape or ()), minima=tuple(min_ or ()),
+            maxima=tuple(max_ or ()),
+        )  # fmt: skip
+        _models(request, after, map_, layers, report, json)
 
 
 def _fits(words: dict[str, object], why: str) -> None:
@@ -119,28 +146,41 @@ def _loaded(path: Path) -> Graph:
 
 
 def _models(
-    before: Path, after: Path, seed: int, feed: list[str] | None, shape: list[str] | None, maps: list[str] | None,
-    layers: bool, bounds: tuple[list[str] | None, list[str] | None], keep: Keep, report: list[str] | None, json: bool,
-) -> None:  # fmt: skip
+    request: Request, after: Path, maps: list[str] | None, layers: bool, report: list[str] | None, json: bool
+) -> None:
     from graphtool import job
     from graphtool.atc.target import shapes_of
-    from graphtool.comparator import compare_models
+    from graphtool.comparator import compare_feeds, trials_for
     from graphtool.errors import PromiseError
+    from graphtool.kept import Keep, Pairs
+    from graphtool.parity.feed import Feed
+    from graphtool.parity.feed_sets import feeds_from
+    from graphtool.parity.trials import Trial
     from graphtool.report.compare import compare_report, comparison_data, print_comparison
     from graphtool.report.console import line
     from graphtool.report.files import wanted, write
 
+    before, keep = request.model, request.keep
     keep.check()
     places = wanted(report or (), json, [before, after])
-    budgets = job.budgets_of(bounds[0] or (), bounds[1] or ())
+    budgets = job.budgets_of(request.minima, request.maxima)
     a, b = _loaded(before), _loaded(after)
-    hints: list[str] = []
+    given = feeds_from(request.feed, a, request.preprocess) if request.feed else []
+    trials = trials_for(
+        a, b, maps or (), [Trial(feed, must=True) for feed in given], request.seed, shapes_of(request.shapes),
+        request.feeds, request.extremes,
+    )  # fmt: skip
+    kept: list[tuple[str, Pairs]] = []
+
+    def hold(feed: Feed, pairs: Pairs) -> None:
+        if keep != Keep():
+            kept.append((feed.text(), pairs))
+
     with progress() as watch:
-        found = compare_models(
-            a, b, feed=job.feed_for(a, feed, seed, ()).arrays if feed else None, seed=seed,
-            shapes=shapes_of(shape or ()), maps=maps or (), budgets=budgets, layers=layers, watch=watch,
-            keep=lambda pairs: hints.extend(keep.write([("one feed", pairs)])),
+        found = compare_feeds(
+            a, b, trials, maps=maps or (), budgets=budgets, layers=layers, watch=watch, keep=hold
         )  # fmt: skip
+        hints = keep.write(kept) if kept else []
     shown = write(compare_report(str(before), str(after), found, layers), places)
     if json:
         dump("compare", comparison_data(found, layers))

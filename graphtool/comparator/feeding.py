@@ -1,26 +1,42 @@
-"""One feed for two models whose inputs have other names, types or open sizes."""
+"""Feeds for two models whose inputs have other names, types or open sizes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graphtool.comparator.pairing import narrowed
+from graphtool.comparator.pairing import narrowed, pair_inputs, read_maps
 from graphtool.comparator.result import Pair
 from graphtool.errors import FeedError, quoted
 from graphtool.graph import Graph
 from graphtool.graph.declared import declare_dim
 from graphtool.graph.opset import numpy_dtype
-from graphtool.parity.feed import Feed, draw
+from graphtool.parity.feed import Feed, Shapes, draw
+from graphtool.parity.trials import Trial, plan
 
 Array = NDArray[Any]
 
 
-def draw_for(a: Graph, b: Graph, pairs: Sequence[Pair], seed: int, shapes: Mapping[str, Sequence[int]] | None) -> Feed:
+def draw_for(a: Graph, b: Graph, pairs: Sequence[Pair], seed: int, shapes: Shapes | None) -> Feed:
     """Draw a feed for ``a`` whose open dimensions are those that ``b`` has fixed, where it has."""
+    return draw(_sized(a, b, pairs, shapes), seed, shapes)
+
+
+def trials_for(
+    a: Graph, b: Graph, maps: Iterable[str] = (), given: Sequence[Trial] = (), seed: int = 0,
+    shapes: Shapes | None = None, count: int | None = None, with_extremes: bool = False,
+) -> list[Trial]:  # fmt: skip
+    """Return the feeds that two models are compared on, see :func:`graphtool.parity.trials.plan`; one by default."""
+    pairs = pair_inputs(a, b, read_maps(maps, a, b)[0])
+    wanted = count if count is not None or given else 1
+    return plan(_sized(a, b, pairs, shapes), given, seed, shapes, wanted, with_extremes)
+
+
+def _sized(a: Graph, b: Graph, pairs: Sequence[Pair], shapes: Shapes | None) -> Graph:
+    """Return a copy of ``a`` with the sizes of inputs that ``b`` has fixed, but for inputs that ``shapes`` is about."""
     xs, ys = {v.name: v for v in a.inputs}, {v.name: v for v in b.inputs}
     symbols: dict[str, int] = {}
     own = a.copy()
@@ -38,7 +54,7 @@ def draw_for(a: Graph, b: Graph, pairs: Sequence[Pair], seed: int, shapes: Mappi
         for axis, dim in enumerate(value.shape or ()):
             if isinstance(dim, str) and dim in symbols and not (shapes and value.name in shapes):
                 declare_dim(infos[value.name], axis, symbols[dim])
-    return draw(own, seed, shapes)
+    return own
 
 
 def both_feeds(

@@ -51,7 +51,11 @@ class Ran:
 
     def figures(self) -> dict[str, Figures]:
         """Return the figures of each pair of outputs, by its name in the second model."""
-        return {pair.after: compare(self.was[pair.before], self.now[pair.after]) for pair in self.outputs}
+        return {name: compare(*arrays) for name, arrays in self.pairs().items()}
+
+    def pairs(self) -> dict[str, tuple[Array, Array]]:
+        """Return both outputs of each pair, by its name in the second model."""
+        return {pair.after: (self.was[pair.before], self.now[pair.after]) for pair in self.outputs}
 
 
 @contextmanager
@@ -71,9 +75,13 @@ def run_both(
     seed: int = 0,
     shapes: Mapping[str, Sequence[int]] | None = None,
     maps: Iterable[str] = (),
+    outputs: Sequence[Pair] = (),
     watch: Watch = lambda _: None,
 ) -> Ran:
-    """Pair the inputs, run both models on one feed, pair the outputs; see :func:`compare_models`."""
+    """Pair the inputs, run both models on one feed, pair the outputs; see :func:`compare_models`.
+
+    With ``outputs`` these are paired as they were on another feed.
+    """
     mapped = read_maps(maps, a, b)
     inputs = pair_inputs(a, b, mapped[0])
     arrays = feed if feed is not None else draw_for(a, b, inputs, seed, shapes).arrays
@@ -85,8 +93,10 @@ def run_both(
     watch("running the second model")
     with _said_of("second"):
         now = Session(b).run(feeds[1])
-    structure = matching(a, b, inputs).values if set(was) != set(now) else {}
-    outputs, notes = pair_outputs(was, now, mapped[1], structure)
+    notes: list[str] = []
+    if not outputs:
+        structure = matching(a, b, inputs).values if set(was) != set(now) else {}
+        outputs, notes = pair_outputs(was, now, mapped[1], structure)
     for pair in outputs:
         shapes_ = was[pair.before].shape, now[pair.after].shape
         if shapes_[0] != shapes_[1]:
@@ -118,29 +128,51 @@ def compare_models(
     disagrees with itself.
     """
     ran = run_both(a, b, feed=feed, seed=seed, shapes=shapes, maps=maps, watch=watch)
+    keep(ran.pairs())
+    seen = outputs_of(a, b, ran, budgets, watch)
+    del ran  # room for the inner tensors
+    return inside(a, b, seen, budgets, watch, most) if seen.found.diverging or layers else seen.found
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Both models on one feed as far as outputs tell: ``found`` has no inner tensors; the rest is what these need.
+
+    ``growth`` is how many times more noise explains than rounding alone, where that was measured, ``half`` whether
+    the second model alone computes in float16.
+    """
+
+    found: Comparison
+    feeds: tuple[Mapping[str, Array], Mapping[str, Array]]
+    growth: float | None
+    half: bool
+
+
+def outputs_of(a: Graph, b: Graph, ran: Ran, budgets: Sequence[Budget], watch: Watch) -> Seen:
+    """Say of each output whether it diverges; raises PromiseError where ``a`` disagrees with itself."""
     outputs, figures = ran.outputs, ran.figures()
-    keep({pair.after: (ran.was[pair.before], ran.now[pair.after]) for pair in outputs})
     reasons = tuple(broken(budgets, figures))
     half = not budgets and in_half(b) and not in_half(a)
     allowed, growth = _allowed(a, ran, figures, budgets, half, watch)
-    ran = replace(ran, session=None)  # which holds memory
     diverging = tuple(
         pair.after for pair in outputs if _diverges(pair, figures[pair.after], allowed[pair.after], budgets)
     )
     said = (_HALF,) if half and growth is not None else ()
     notes = (*ran.notes, *said, *_permuted(outputs, diverging, ran.was, ran.now))
     found = Comparison(ran.inputs, outputs, figures, allowed, diverging, notes=notes, broken=reasons)
-    if not diverging and not layers:
-        return found
+    return Seen(found, ran.feeds, growth, half)
+
+
+def inside(a: Graph, b: Graph, seen: Seen, budgets: Sequence[Budget], watch: Watch, most: int) -> Comparison:
+    """Compare the inner tensors, ``most`` bytes at a time on either side, and name the first that diverges."""
+    found = seen.found
     sides = (
-        Side.of(a, ran.feeds[0], [pair.before for pair in outputs]),
-        Side.of(b, ran.feeds[1], [pair.after for pair in outputs]),
+        Side.of(a, seen.feeds[0], [pair.before for pair in found.outputs]),
+        Side.of(b, seen.feeds[1], [pair.after for pair in found.outputs]),
     )
-    ran.was.clear()  # room for the inner tensors
-    ran.now.clear()
-    tensors = side_by_side(*sides, ran.inputs, outputs, watch, most)
-    first = [pair.before for pair in outputs if pair.after in diverging]
-    rows = _rows(sides, tensors, first, budgets, growth, half, watch, most)
+    tensors = side_by_side(*sides, found.inputs, found.outputs, watch, most)
+    first = [pair.before for pair in found.outputs if pair.after in found.diverging]
+    rows = _rows(sides, tensors, first, budgets, seen.growth, seen.half, watch, most)
     return replace(
         found,
         rows=tuple(rows),

@@ -60,13 +60,24 @@ class Divergence:
 
 
 @dataclass(frozen=True, slots=True)
+class OnFeed:
+    """What the outputs did on one of several feeds: see :class:`Comparison`."""
+
+    feed: str
+    figures: Mapping[str, Figures]
+    diverging: tuple[str, ...]
+    broken: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two models run on one feed.
+    """Two models run on one feed, ``feed``, the worst of ``feeds`` where there were several.
 
     ``figures`` are those of each paired output, by its name in the second model; ``allowed`` the largest error that
     is explained (None where a budget decides), ``diverging`` the outputs beyond it. ``rows`` are the inner tensors;
     none were looked at where no output diverges and no table was asked for. ``tensors`` counts those of both models
-    that could have been compared. ``notes`` are lines a reader should see. ``broken`` says which budgets do not hold.
+    that could have been compared. ``notes`` are lines a reader should see. ``broken`` says which budgets do not hold,
+    on any feed.
     """
 
     inputs: tuple[Pair, ...]
@@ -79,3 +90,5 @@ class Comparison:
     tensors: tuple[int, int] = (0, 0)
     notes: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
+    feed: str = ""
+    feeds: tuple[OnFeed, ...] = ()

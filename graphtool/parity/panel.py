@@ -89,7 +89,7 @@ class Panel:
         assert judge.original is not None and self.seats[0].judge.original is not None
         known = self.seats[0].judge.original.outputs
         for name, array in judge.original.outputs.items():
-            if not drawn and not _finite(array) and _finite(known[name]):
+            if not drawn and not finite(array) and finite(known[name]):
                 return "the original makes infinities or NaN of it"
         return ""
 
@@ -220,7 +220,8 @@ def _severity(verdict: Verdict) -> tuple[bool, int, float, float]:
     return (not verdict.ok, _RANK.get(verdict.rule, 3), *shown)
 
 
-def _finite(array: Array) -> bool:
+def finite(array: Array) -> bool:
+    """Whether an array, of whatever type, has no infinity and no NaN."""
     if eps_of(array.dtype) == 0:
         return True
     wide = array.astype(np.float32) if is_extension(array.dtype) else array

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from graphtool.comparator import Comparison, Divergence, Pair, Row
+from graphtool.comparator import Comparison, Divergence, OnFeed, Pair, Row
 from graphtool.errors import quoted, show
 from graphtool.parity.metrics import Figures
 from graphtool.report.console import line
@@ -25,9 +25,14 @@ def print_comparison(found: Comparison, layers: bool) -> None:
     for pair in found.inputs:
         if pair.how not in ("name", "map"):
             line(f"input {_pair(pair)}")
+    if len(found.feeds) > 1:
+        line(f"the worst of {len(found.feeds)} feeds: {found.feed}", "bold")
     for pair in found.outputs:
         figures = found.figures[pair.after]
         line(f"{_pair(pair)}: {figure_text(figures)}{_explained(found, pair)}")
+    for other in found.feeds:
+        if other.figures is not found.figures:
+            line(f"  {other.feed}: {_on_feed(other)}", "dim")
     for note in found.notes:
         line(f"note: {note}", "yellow")
     if layers and found.rows:
@@ -43,6 +48,13 @@ def print_comparison(found: Comparison, layers: bool) -> None:
         )
     if found.first is not None:
         _print_first(found.first)
+
+
+def _on_feed(other: OnFeed) -> str:
+    """Return how the outputs did on one of several feeds, the one furthest off in figures."""
+    name, figures = max(other.figures.items(), key=lambda item: item[1].max_abs)
+    said = "over the budget; " if other.broken else "diverges; " if other.diverging else "agrees; "
+    return f"{said if figures.changed else ''}{show(name)}: {figure_text(figures)}"
 
 
 def _pair(pair: Pair) -> str:
@@ -134,6 +146,8 @@ def compare_report(before: str, after: str, found: Comparison, layers: bool) -> 
         summary = "The first tensor at which two models part"
         findings.append(Finding("first-divergence", "note", text, after, node or pair.after, summary=summary))
     findings += [Finding("note", "note", note, after, summary="Something to know") for note in found.notes]
+    if len(found.feeds) > 1:
+        counts += f", on {len(found.feeds)} feeds; the worst is {found.feed}"
     summary = f"over the budget: {found.broken[0]}" if found.broken else counts
     data = document("compare", comparison_data(found, layers))
     return Report(
@@ -164,6 +178,17 @@ def comparison_data(found: Comparison, layers: bool) -> dict[str, Any]:
             "agree": sum(row.verdict != "diverges" for row in found.rows),
         },
         "notes": list(found.notes),
+        "feed": found.feed,
+        "feeds": [
+            {
+                "feed": one.feed,
+                "ok": not one.broken,
+                "reasons": list(one.broken),
+                "diverging": list(one.diverging),
+                "outputs": {name: figures_data(figures) for name, figures in one.figures.items()},
+            }
+            for one in found.feeds
+        ],
     }
     if layers:
         data["layers"] = [_row_data(row) for row in found.rows]

@@ -232,6 +232,10 @@ KINDS: Mapping[str, Mapping[str, Schema]] = {
         "first_divergence": nullable(table(**LAYER, before_nodes=WORDS, after_nodes=WORDS, details=WORDS)),
         "tensors": table(before=COUNT, after=COUNT, compared=COUNT, agree=COUNT), "notes": WORDS,
         "layers": optional(many(table(**LAYER))),
+        "feed": optional(noted("The feed on which all this is, the worst of several.", TEXT)),
+        "feeds": optional(many(table(
+            feed=TEXT, ok=FLAG, reasons=WORDS, diverging=WORDS, outputs=by_name(FIGURES),
+        ))),
     },
     "compare-board": {
         "ok": FLAG, "verdict": TEXT, "at_fault": {"enum": ["conversion", "export", "both", "files", "neither"]},
