@@ -14,16 +14,13 @@ from graphtool.diff import diff as _diff
 from graphtool.errors import FeedError, PromiseError, UsageError, quoted
 from graphtool.graph import Graph, check
 from graphtool.graph.opset import numpy_dtype
-from graphtool.parity.budget import Budget, broken
+from graphtool.parity.budget import Budget
 from graphtool.parity.feed import Feed
 from graphtool.parity.judge import Array
 from graphtool.parity.metrics import Figures
-from graphtool.parity.metrics import compare as _compare
 from graphtool.parity.runnable import runnable
 from graphtool.parity.trials import Trial, plan
 from graphtool.rewrite import Catalog, parse_pipeline
-
-SORTED = "the nodes were not in topological order; they are now"
 
 
 def load(path: str | os.PathLike[str]) -> Graph:
@@ -70,29 +67,14 @@ def run(
         given = plan(own, given, seed, shapes, feeds, extremes)
     state = pipeline.begin(own, stages, catalog, given, budgets, truth)
     if moved:
-        state.notes.insert(0, SORTED)
+        state.notes.insert(0, pipeline.SORTED)
     for step in pipeline.advance(state, catalog, keep_going):
         if step.status == "broken" and not keep_going:
             raise pipeline.promise_error(step, None)
-    reasons = over_budget(state, budgets)
+    reasons = pipeline.over_budget(state, budgets)
     if reasons:
         raise PromiseError(f"the pipeline is over its budget: {reasons[0]}")
     return state
-
-
-def over_budget(state: pipeline.Run, budgets: Sequence[Budget]) -> list[str]:
-    """Return why a finished pipeline, as a whole, does not hold ``budgets``; an empty list where it does.
-
-    Raises UsageError for a budget whose output or metric there is not, FeedError where nothing could be run.
-    """
-    if not budgets or state.judge is None:
-        return []
-    reasons = []
-    several = len(state.judge.seats) > 1
-    for feed, pairs in state.judge.pairs():
-        figures = {name: _compare(before, after) for name, (before, after) in pairs.items()}
-        reasons += [f"{reason} (feed: {feed.text()})" if several else reason for reason in broken(budgets, figures)]
-    return reasons
 
 
 def _given(graph: Graph, feed: Mapping[str, Array]) -> Feed:

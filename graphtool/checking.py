@@ -18,6 +18,7 @@ from graphtool.lint.rulefile import selected, shipped_rules
 from graphtool.lint.target import Aim
 from graphtool.parity.metrics import Figures, compare
 from graphtool.parity.session import Array, Session
+from graphtool.request import Request, feed_for, sound
 from graphtool.rewrite import Catalog, Pass, Stage, parse_pipeline
 
 Watch = Callable[[str], None]
@@ -86,10 +87,10 @@ def check_model(request: CheckRequest, watch: Watch = lambda _: None) -> CheckRe
     rules = selected(shipped_rules(), request.select, request.ignore)
     watch("loading")
     graph = Graph.load(request.model)
-    job.sound(graph)
+    sound(graph)
     aim = Aim.of(profile, request.cann)
     if request.run or request.feed:
-        aim = replace(aim, feed=job.feed_for(graph, request.feed, request.seed, request.shapes))
+        aim = replace(aim, feed=feed_for(graph, request.feed, request.seed, request.shapes))
     shapes_of(request.shapes)
     result = CheckResult(request, profile, graph, check(graph, rules, aim, watch))
     if request.fix:
@@ -115,7 +116,7 @@ def _fix(result: CheckResult, watch: Watch) -> None:
         if not fresh:
             break
         words += fresh
-        run = job.Request(
+        run = Request(
             request.model, ",".join(words), target=request.target, out=request.out, seed=request.seed,
             feed=request.feed, shapes=request.shapes, keep_going=True, atc=False,
         )  # fmt: skip

@@ -13,10 +13,11 @@ from graphtool.culprit.rank import Ranking, rank
 from graphtool.culprit.tune import Tuned, tune
 from graphtool.errors import ModelError, UsageError, quoted, show
 from graphtool.graph.save import write_text
-from graphtool.job import Request, budgets_of, cannot_run, prepare, sound, trials_for
+from graphtool.job import cannot_run
 from graphtool.parity.budget import METRICS, Budget
 from graphtool.parity.feed import Feed
 from graphtool.parity.runerror import RunError
+from graphtool.request import Request, budgets_of, prepare, sound, trials_for
 
 Watch = Callable[[str], None]
 _DRAWN = 2  # feeds that a tuned pipeline is verified on where none is named
@@ -83,7 +84,7 @@ def run_tune(request: Request, held_out: Sequence[str], curve: bool, watch: Watc
     """
     out = request.out
     if out is not None:
-        _check_profile(out, request.target.profile)
+        _check_profile(out, request.profile)
     bench, budgets = _bench(request, watch, held=False)
     budgets = budgets or _own(bench)
     if not budgets:
@@ -95,7 +96,7 @@ def run_tune(request: Request, held_out: Sequence[str], curve: bool, watch: Watc
     tuned = tune(bench, budgets, others, curve)
     feeds = tuple(other.feeds[0] for other in others)
     if out is not None:
-        write_text(out, _profile(bench, tuned, budgets, [*bench.feeds, *feeds], request.target.profile))
+        write_text(out, _profile(bench, tuned, budgets, [*bench.feeds, *feeds], request.profile))
     return Tuning(request, bench, tuple(budgets), feeds, tuned, command(request, budgets, tuned.text), out)
 
 
@@ -104,7 +105,7 @@ def _bench(request: Request, watch: Watch, held: bool) -> tuple[Bench, list[Budg
     watch("loading")
     graph, stages, catalog, profile = prepare(request)
     sound(graph)
-    budgets = budgets_of(request.minima, request.maxima, stages) or list(profile.budgets)
+    budgets = budgets_of(request.minima, request.maxima, stages) or list(profile.budgets if profile else ())
     trials = trials_for(graph, request, profile)
     try:
         return Bench(graph, stages, catalog, trials, budgets, request.truth, held, watch), budgets

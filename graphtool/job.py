@@ -1,4 +1,7 @@
-"""What the commands do with files: load, run a pipeline, write the result and the ATC lines. Floor 7."""
+"""What the commands do with files: load, run a pipeline, write the result and the ATC lines. Floor 7.
+
+What only a judged run, or one for a target, needs is imported there: a run without either is over sooner.
+"""
 
 from __future__ import annotations
 
@@ -6,64 +9,29 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from graphtool import pipeline, written
-from graphtool.api import SORTED, over_budget
-from graphtool.atc.allowed import refuse
-from graphtool.atc.command import Command
-from graphtool.atc.profile import Profile
-from graphtool.atc.target import Target, shapes_of
-from graphtool.batches import gated, unchecked
-from graphtool.errors import GraphtoolError, ModelError, UsageError, quoted, show
-from graphtool.graph import Graph, check
+from graphtool.errors import GraphtoolError, ModelError, UsageError, quoted
+from graphtool.graph import Graph
 from graphtool.graph.bodies import all_tensors
 from graphtool.graph.stripped import file_of, is_stripped
 from graphtool.graph.weights import external_place, is_external
-from graphtool.kept import Keep
-from graphtool.parity.batch import BatchResult
-from graphtool.parity.budget import Budget, parse_budget
-from graphtool.parity.feed import Feed, draw
-from graphtool.parity.feed_files import feed_from
-from graphtool.parity.feed_images import Preprocess
-from graphtool.parity.feed_sets import feeds_from
-from graphtool.parity.metrics import compare
 from graphtool.parity.runerror import RunError
-from graphtool.parity.trials import Trial, plan
-from graphtool.pipeline import Run, Step
-from graphtool.reproducer import broken_text, write_reproducer
-from graphtool.rewrite import Catalog, Stage, parse_pipeline
-from graphtool.rewrite.params import split_raw
+from graphtool.pipeline import SORTED, Run, Step, broken_text, over_budget
+from graphtool.request import Request, budgets_of, prepare, sound, trials_for
+from graphtool.rewrite import Stage
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from graphtool.atc.command import Command
+    from graphtool.parity.batch import BatchResult
+    from graphtool.parity.budget import Budget
 
 Watch = Callable[[str], None]  # told what is under way
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One ``graphtool run``, in the words of its command line."""
-
-    model: Path
-    passes: str | None = None
-    settings: tuple[str, ...] = ()
-    target: Target = field(default_factory=Target)
-    out: Path | None = None
-    seed: int = 0
-    feed: tuple[str, ...] = ()
-    feeds: int | None = None
-    extremes: bool = False
-    preprocess: Preprocess | None = None  # of images among the feeds; None: the profile's
-    keep: Keep = field(default_factory=Keep)
-    shapes: tuple[str, ...] = ()
-    minima: tuple[str, ...] = ()
-    maxima: tuple[str, ...] = ()
-    keep_going: bool = False
-    checked: bool = True
-    require_match: bool = False
-    truth: bool = False
-    atc: bool = True
 
 
 @dataclass(slots=True)
@@ -90,6 +58,8 @@ class Result:
         judge = self.run.judge
         if judge is None or judge.original is None:
             return {}
+        from graphtool.parity.metrics import compare
+
         found = {}
         for name, after in judge.outputs().items():
             before = judge.original.output(name)
@@ -106,61 +76,6 @@ def _classes_in(scores: NDArray[Any]) -> int:
     return len(np.unique(np.argmax(wide, axis=1)))
 
 
-def prepare(request: Request) -> tuple[Graph, list[Stage], Catalog, Profile]:
-    """Load the model and read the pipeline; raises for every word that does not fit, before anything is run."""
-    profile = request.target.check()
-    shapes_of(request.shapes)
-    catalog = Catalog()
-    text = request.passes or profile.pipeline
-    if not text:
-        raise UsageError("no pass is named; give --passes NAME,NAME  (graphtool passes list)")
-    stages = parse_pipeline(text, catalog, settings(request.settings), profile.passes)
-    refuse(stages, catalog, profile)
-    budgets_of(request.minima, request.maxima, stages)
-    return Graph.load(request.model), stages, catalog, profile
-
-
-def sound(graph: Graph) -> bool:
-    """Check a graph that was loaded; return whether its nodes had to be sorted. ModelError says which file."""
-    try:
-        return check(graph)
-    except ModelError as error:
-        raise ModelError(f"{quoted(graph.path)}: {error}") from None
-
-
-def settings(words: Sequence[str]) -> dict[str, dict[str, object]]:
-    """Return the values of ``--set pass.param=value``."""
-    found: dict[str, dict[str, object]] = {}
-    for word in words:
-        key, *value = split_raw(word, "=")
-        name, dot, param = key.rpartition(".")
-        if not value or not dot or not name or not param:
-            raise UsageError(f"--set {show(word)}: expected PASS.PARAM=VALUE, such as prune_outputs.keep=Resize_317")
-        found.setdefault(name, {})[param] = "=".join(value)
-    return found
-
-
-def feed_for(graph: Graph, feed: Sequence[str], seed: int, shapes: Sequence[str]) -> Feed:
-    """Return the feed that the command line asks for: files, or a drawn one."""
-    if feed:
-        return feed_from(list(feed), graph) if len(feed) > 1 else feed_from(feed[0], graph)
-    return draw(graph, seed, shapes_of(shapes))
-
-
-def trials_for(graph: Graph, request: Request, profile: Profile) -> list[Trial]:
-    """Return the feeds that a run is judged on: files, images prepared as the profile says, drawn ones, extremes."""
-    given = feeds_from(request.feed, graph, request.preprocess or profile.images) if request.feed else []
-    trials = [Trial(feed, must=True) for feed in given]
-    return plan(graph, trials, request.seed, shapes_of(request.shapes), request.feeds, request.extremes)
-
-
-def budgets_of(minima: Sequence[str], maxima: Sequence[str], stages: Sequence[Stage] = ()) -> list[Budget]:
-    """Return the budgets of ``--min`` and ``--max``; those of one pass name one of ``stages``."""
-    passes = {stage.spec.name for stage in stages}
-    found = [parse_budget(text, "min", passes) for text in minima]
-    return found + [parse_budget(text, "max", passes) for text in maxima]
-
-
 def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step], None] = lambda _: None) -> Result:
     """Carry out a run: nothing is written where a promise broke (but a reproducer is).
 
@@ -171,11 +86,12 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
     graph, stages, catalog, profile = prepare(request)
     moved = sound(graph)
     _check_target(request, graph, stages, out)
-    request.keep.check()
-    budgets = budgets_of(request.minima, request.maxima, stages) or list(profile.budgets)
+    if request.keep is not None:
+        request.keep.check()
+    budgets = budgets_of(request.minima, request.maxima, stages) or list(profile.budgets if profile else ())
     if budgets and not request.checked:
         raise UsageError("a budget cannot be held with --no-check")
-    if request.keep != Keep() and not request.checked:
+    if request.keep is not None and not request.checked:
         raise UsageError("--save-outputs and --pictures are of outputs, and with --no-check there are none")
     trials = trials_for(graph, request, profile) if request.checked else None
     watch("running the original, twice")
@@ -248,7 +164,7 @@ def _refusal(state: Run, request: Request, budgets: Sequence[Budget]) -> str:
 def _keep(result: Result) -> None:
     """Write the outputs and pictures that were asked for: of the result, or of the step that ended the run."""
     judge, keep = result.run.judge, result.request.keep
-    if judge is None or keep == Keep():
+    if judge is None or keep is None:
         return
     if judge.original is None:
         result.hints.append("no outputs were kept, since nothing could be run")
@@ -261,6 +177,8 @@ def _keep(result: Result) -> None:
 
 def _gate(result: Result) -> None:
     """Keep the commands of batches at which the graph runs and agrees."""
+    from graphtool.batches import gated, unchecked
+
     judge, graph = result.run.judge, result.run.graph
     if judge is None:
         result.commands = unchecked(result.commands, graph)
@@ -273,7 +191,7 @@ def _gate(result: Result) -> None:
 def _write(result: Result, out: Path, watch: Watch) -> None:
     """Write the model, once its ATC commands are known: a target that was asked for and does not fit is an error."""
     request, graph = result.request, result.run.graph
-    if request.atc:
+    if request.atc and request.target is not None:
         try:
             result.commands = request.target.commands(graph, out, request.shapes)
         except GraphtoolError as error:
@@ -310,7 +228,7 @@ def _read(request: Request, graph: Graph, stages: Sequence[Stage]) -> Iterator[P
     """Yield the files that a run reads: the model, its external data, pass files, the profile, the feed."""
     yield request.model
     yield from (stage.spec.path for stage in stages)
-    yield from (Path(word) for word in [request.target.profile] if word)
+    yield from (Path(word) for word in [request.profile] if word)
     if graph.weights.folder is not None:
         for tensor in all_tensors(graph.proto):
             if is_stripped(tensor):  # its file may be elsewhere
@@ -335,6 +253,8 @@ def _hints(steps: Sequence[Step]) -> list[str]:
 
 def _reproduce(result: Result, step: Step, budgets: Sequence[Budget]) -> None:
     """Write what reproduces a broken promise; where that fails, the broken promise is still what is reported."""
+    from graphtool.reproducer import write_reproducer
+
     try:
         result.reproduce = write_reproducer(_stem(result.request.model), result.run, step, budgets)
     except (GraphtoolError, OSError) as error:

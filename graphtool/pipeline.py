@@ -8,25 +8,31 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from graphtool.analysis.amounts import Amount
-from graphtool.analysis.measure import madds_and_bytes
-from graphtool.diff import Diff, diff
 from graphtool.errors import GraphtoolError, PassError, PromiseError, show
 from graphtool.graph import Graph, Snapshot, check
-from graphtool.parity.budget import Budget
-from graphtool.parity.feed import Feed
 from graphtool.parity.interface import interface_fault
-from graphtool.parity.judge import Closing
-from graphtool.parity.metrics import Figures
-from graphtool.parity.panel import Panel
 from graphtool.parity.runnable import checker_fault, runnable, stand_ins
-from graphtool.parity.trials import Trial
-from graphtool.parity.verdict import Verdict
 from graphtool.rewrite import Catalog, Match, Miss, Outcome, Stage, apply_stage
 from graphtool.rewrite.selection import Place
 
-Cost = tuple[Amount, Amount]  # multiply-adds, bytes
+# the judge, the differ and the costs are imported where they are needed: a run without a check is over before
+# onnxruntime alone is loaded
+if TYPE_CHECKING:
+    from graphtool.analysis.amounts import Amount
+    from graphtool.diff import Diff
+    from graphtool.parity.budget import Budget
+    from graphtool.parity.feed import Feed
+    from graphtool.parity.judge import Closing
+    from graphtool.parity.metrics import Figures
+    from graphtool.parity.panel import Panel
+    from graphtool.parity.trials import Trial
+    from graphtool.parity.verdict import Verdict
+
+    Cost = tuple[Amount, Amount]  # multiply-adds, bytes
+
+SORTED = "the nodes were not in topological order; they are now"
 
 
 class Changes:
@@ -40,6 +46,8 @@ class Changes:
     def costs(self) -> tuple[Cost, Cost]:
         """Return multiply-adds and bytes read and written of all nodes, before and after."""
         if self._costs is None:
+            from graphtool.analysis.measure import madds_and_bytes
+
             before, after = map(madds_and_bytes, self._graphs)
             self._costs = before, after
         return self._costs
@@ -49,9 +57,16 @@ class Changes:
         """The graph before the stage."""
         return self._graphs[0]
 
+    @property
+    def after(self) -> Graph:
+        """The graph after the stage."""
+        return self._graphs[1]
+
     def diff(self) -> Diff:
         """Return the difference between the graphs before and after."""
         if self._found is None:
+            from graphtool.diff import diff
+
             self._found = diff(*self._graphs)
         return self._found
 
@@ -135,11 +150,16 @@ def begin(
     a graph with an operator that nothing here can run is no error: its passes are judged by structure, and by those of
     their matches that run alone; a note says so.
     """
-    notes = ["the nodes were not in topological order; they are now"] if check(graph) else []
+    notes = [SORTED] if check(graph) else []
     original = graph.copy()
-    trials = [Trial(feed, must=True)] if isinstance(feed, Feed) else feed
-    state = Run(graph, original, stages, feed=trials[0].feed if trials else None, notes=notes)
-    if trials:
+    state = Run(graph, original, stages, notes=notes)
+    if feed:
+        from graphtool.parity.feed import Feed
+        from graphtool.parity.panel import Panel
+        from graphtool.parity.trials import Trial
+
+        trials = [Trial(feed, must=True)] if isinstance(feed, Feed) else feed
+        state.feed = trials[0].feed
         local = [stage.spec.parity for stage in stages if not stage.spec.interface]
         # one exact pass is cheapest judged by one whole run; one close pass may need recorded tensors in any case
         record = "close" in local or local.count("exact") > 1
@@ -287,10 +307,34 @@ def _judged(state: Run, before: Graph, stage: Stage, step: Step, outcome: Outcom
     return replace(step, status=status, verdict=verdict, judge_seconds=seconds, reason=verdict.reason)
 
 
+def over_budget(state: Run, budgets: Sequence[Budget]) -> list[str]:
+    """Return why a finished pipeline, as a whole, does not hold ``budgets``; an empty list where it does.
+
+    Raises UsageError for a budget whose output or metric there is not, FeedError where nothing could be run.
+    """
+    if not budgets or state.judge is None:
+        return []
+    from graphtool.parity.budget import broken
+    from graphtool.parity.metrics import compare
+
+    reasons = []
+    several = len(state.judge.seats) > 1
+    for feed, pairs in state.judge.pairs():
+        figures = {name: compare(before, after) for name, (before, after) in pairs.items()}
+        reasons += [f"{reason} (feed: {feed.text()})" if several else reason for reason in broken(budgets, figures)]
+    return reasons
+
+
+def broken_text(step: Step) -> str:
+    """Return which promise a step broke, and how."""
+    if step.verdict is not None and step.verdict.rule == "measured":
+        return f"{step.name} is over its budget: {step.reason}"
+    return f"{step.name} broke its promise '{step.stage.spec.parity}': {step.reason}"
+
+
 def promise_error(step: Step, reproduce: str | None) -> PromiseError:
     """Return the error for a broken step, with the command that reproduces it."""
-    promise = f"{step.name} broke its promise '{step.stage.spec.parity}': {step.reason}"
-    return PromiseError(promise + (f"\n  reproduce: {reproduce}" if reproduce else ""))
+    return PromiseError(broken_text(step) + (f"\n  reproduce: {reproduce}" if reproduce else ""))
 
 
 def dry_run(graph: Graph, stages: Sequence[Stage], catalog: Catalog) -> list[Step]:

@@ -20,9 +20,9 @@ from graphtool.finding import bound_text
 from graphtool.graph import Graph
 from graphtool.graph.save import write_text
 from graphtool.guard import temporary
-from graphtool.job import Request, budgets_of, feed_for, prepare, sound
 from graphtool.parity.budget import Budget
 from graphtool.parity.feed_files import write_npz
+from graphtool.request import Request, budgets_of, feed_for, prepare, sound
 from graphtool.rewrite import Catalog, Pass, Stage, parse_pipeline
 
 Watch = Callable[[str], None]
@@ -78,7 +78,7 @@ def run_reduce(wish: Wish, watch: Watch) -> Written:
 
 def _job(wish: Wish) -> tuple[Job, list[Stage], Catalog]:
     request = wish.request
-    wanted = bool(request.passes or request.target.profile), wish.against is not None, bool(wish.command)
+    wanted = bool(request.passes or request.profile), wish.against is not None, bool(wish.command)
     if sum(wanted) > 1:
         raise UsageError("one failure at a time: --passes, --against or --check")
     if (request.minima or request.maxima) and (wanted[2] or not any(wanted)):
@@ -97,7 +97,7 @@ def _job(wish: Wish) -> tuple[Job, list[Stage], Catalog]:
     budgets: list[Budget] = []
     if wanted[0]:
         _, stages, catalog, profile = prepare(request)
-        budgets = list(profile.budgets)
+        budgets = list(profile.budgets if profile else ())
     budgets = budgets_of(request.minima, request.maxima, stages) or budgets
     text = ",".join(stage.text() for stage in stages)
     job = Job(text, tuple(budgets), request.truth, wish.level, wanted[1], wish.command, wish.regex)

@@ -13,15 +13,7 @@ from graphtool.graph.save import write_text
 from graphtool.parity.budget import Budget
 from graphtool.parity.feed_files import write_npz
 from graphtool.parity.judge import Array
-from graphtool.pipeline import Run, Step
-
-
-def broken_text(step: Step) -> str:
-    """Return which promise a step broke, and how."""
-    parity = step.stage.spec.parity
-    if step.verdict is not None and step.verdict.rule == "measured":
-        return f"{step.name} is over its budget: {step.reason}"
-    return f"{step.name} broke its promise '{parity}': {step.reason}"
+from graphtool.pipeline import Run, Step, broken_text
 
 
 def write_reproducer(stem: str, state: Run, step: Step, budgets: Sequence[Budget]) -> str:

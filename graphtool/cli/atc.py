@@ -46,9 +46,9 @@ def emit(
     from graphtool.batches import Gated, gated, unchecked
     from graphtool.errors import PromiseError
     from graphtool.graph import Graph
-    from graphtool.job import sound
     from graphtool.report.console import line, print_commands
     from graphtool.report.data import batch_data, command_data
+    from graphtool.request import sound
     from graphtool.rewrite import Catalog
 
     target = Target(profile, soc, batch, tuple(atc or ()))

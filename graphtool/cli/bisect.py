@@ -44,10 +44,10 @@ def bisect(
     """Find the pass, and the match of it, that breaks a promise or a budget; exit code 1 where one is broken."""
     from graphtool import finding
     from graphtool.atc.target import Target
-    from graphtool.job import Request
     from graphtool.report.culprit import bisected_data, print_bisected, print_ranks, ranks_data
     from graphtool.report.files import wanted, write
     from graphtool.report.searches import bisected_report, ranks_report
+    from graphtool.request import Request
 
     request = Request(
         model, passes, tuple(set_ or ()), Target(profile), seed=seed, feed=tuple(feed or ()), feeds=feeds,

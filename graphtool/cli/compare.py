@@ -26,7 +26,7 @@ from graphtool.cli.run import Max, Min
 
 if TYPE_CHECKING:
     from graphtool.graph import Graph
-    from graphtool.job import Request
+    from graphtool.request import Request
 
 Feeds = Annotated[
     int | None,
@@ -95,9 +95,9 @@ def compare(
     they differ from ONNX. From public sources of a stated date; nothing was tried on a device.
     """
     from graphtool.errors import UsageError
-    from graphtool.job import Request
     from graphtool.kept import Keep
     from graphtool.parity.feed_images import parse_preprocess
+    from graphtool.request import Request
 
     images = image_mean or image_std or image_bgr
     if as_ascend or after is None or after.is_dir() or inputs:
@@ -135,20 +135,20 @@ def _fits(words: dict[str, object], why: str) -> None:
 
 def _loaded(path: Path) -> Graph:
     """Return the model in a file as onnxruntime is to run it."""
-    from graphtool import job
+    from graphtool import request
     from graphtool.graph import Graph
     from graphtool.parity.runnable import runnable
     from graphtool.rewrite import Catalog
 
     graph = Graph.load(path)
-    job.sound(graph)
+    request.sound(graph)
     return runnable(graph, Catalog().semantics())
 
 
 def _models(
     request: Request, after: Path, maps: list[str] | None, layers: bool, report: list[str] | None, json: bool
 ) -> None:
-    from graphtool import job
+    from graphtool import request
     from graphtool.atc.target import shapes_of
     from graphtool.comparator import compare_feeds, trials_for
     from graphtool.errors import PromiseError
@@ -163,7 +163,7 @@ def _models(
     before, keep = request.model, request.keep
     keep.check()
     places = wanted(report or (), json, [before, after])
-    budgets = job.budgets_of(request.minima, request.maxima)
+    budgets = request.budgets_of(request.minima, request.maxima)
     a, b = _loaded(before), _loaded(after)
     given = feeds_from(request.feed, a, request.preprocess) if request.feed else []
     trials = trials_for(
@@ -197,7 +197,7 @@ def _board(
     shape: list[str] | None, maps: list[str] | None, bounds: tuple[list[str] | None, list[str] | None],
     as_ascend: bool, report: list[str] | None, json: bool,
 ) -> None:  # fmt: skip
-    from graphtool import job
+    from graphtool import request
     from graphtool.atc.ascend_model import with_semantics
     from graphtool.atc.target import shapes_of
     from graphtool.comparator.board import compare_board
@@ -207,7 +207,7 @@ def _board(
     from graphtool.report.files import wanted, write
 
     places = wanted(report or (), json, [model])
-    budgets = job.budgets_of(bounds[0] or (), bounds[1] or ())
+    budgets = request.budgets_of(bounds[0] or (), bounds[1] or ())
     graph = _loaded(model)
     kinds = read_dtypes(dtypes or (), [value.name for value in graph.outputs])
     other, changes = with_semantics(graph) if as_ascend else (graph, [])
@@ -236,7 +236,7 @@ def _ascend(
     model: Path, seed: int, feed: list[str] | None, shape: list[str] | None, by_layer: bool,
     bounds: tuple[list[str] | None, list[str] | None], report: list[str] | None, json: bool,
 ) -> None:  # fmt: skip
-    from graphtool import job
+    from graphtool import request
     from graphtool.atc.ascend_layers import layers
     from graphtool.atc.ascend_model import compare_ascend
     from graphtool.errors import PromiseError
@@ -245,9 +245,9 @@ def _ascend(
     from graphtool.report.files import wanted, write
 
     places = wanted(report or (), json, [model])
-    budgets = job.budgets_of(bounds[0] or (), bounds[1] or ())
+    budgets = request.budgets_of(bounds[0] or (), bounds[1] or ())
     graph = _loaded(model)
-    given = job.feed_for(graph, feed or (), seed, shape or ())
+    given = request.feed_for(graph, feed or (), seed, shape or ())
     with progress() as watch:
         found = compare_ascend(graph, given.arrays, watch)
         rows = layers(graph, given.arrays, watch) if by_layer and not found.fault else None

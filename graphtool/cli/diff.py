@@ -18,8 +18,8 @@ def diff(
     """Show what changed between two models; exit code 0 where they are the same, 1 where they differ."""
     from graphtool.diff import diff as difference
     from graphtool.graph import Graph
-    from graphtool.job import sound
     from graphtool.report.console import print_diff
+    from graphtool.request import sound
 
     graphs = [Graph.load(before), Graph.load(after)]
     for graph in graphs:

@@ -181,7 +181,7 @@ def _feed(
     files: Sequence[str] | None, seed: int, shapes: Sequence[str] | None, always: bool
 ) -> Callable[[Graph], Feed | None]:
     def given(graph: Graph) -> Feed | None:
-        from graphtool.job import feed_for
+        from graphtool.request import feed_for
 
         return feed_for(graph, files or (), seed, shapes or ()) if always or files else None
 
@@ -199,6 +199,6 @@ def _asked(
     commands: bool = False,
 ) -> Asked:
     from graphtool.golden.recording import Asked
-    from graphtool.job import settings as read
+    from graphtool.request import settings as read
 
     return Asked(model, variable, command, passes, read(settings or ()), feed, data_set, commands)

@@ -38,9 +38,9 @@ def inspect(
     from graphtool.atc.target import Target, shapes_of
     from graphtool.errors import UsageError
     from graphtool.graph import Graph, dtype_name
-    from graphtool.job import sound
     from graphtool.report.console import print_inspection
     from graphtool.report.costs import costs_csv, costs_data, costs_of, print_costs, print_sums
+    from graphtool.request import sound
 
     if csv and json:
         raise UsageError("--csv and --json both want stdout; give one")

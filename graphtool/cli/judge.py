@@ -24,7 +24,7 @@ def judge(
     BEFORE and AFTER are folders of --save-outputs (DIR/before and DIR/after), folders of .npz files, or two .npz files.
     Exit code 1 where a budget does not hold.
     """
-    from graphtool import job
+    from graphtool import request
     from graphtool.errors import PromiseError
     from graphtool.kept import Keep
     from graphtool.rejudge import rejudge
@@ -33,7 +33,7 @@ def judge(
 
     keep = Keep(pictures=pictures)
     keep.check()
-    found = rejudge(before, after, job.budgets_of(min_ or (), max_ or ()))
+    found = rejudge(before, after, request.budgets_of(min_ or (), max_ or ()))
     hints = keep.write(found.pairs)
     if json:
         dump("judge", rejudged_data(found))

@@ -20,8 +20,8 @@ def explain(
     """Show where a pass matches and each node that it nearly does, with the reason; nothing is written."""
     from graphtool.explain import explain as explanations
     from graphtool.graph import Graph
-    from graphtool.job import sound
     from graphtool.report.passes import explanation_data, print_explanation
+    from graphtool.request import sound
     from graphtool.rewrite import Catalog, parse_pipeline
 
     catalog = Catalog()

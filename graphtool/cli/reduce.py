@@ -55,11 +55,11 @@ def reduce(
     these, onnxruntime. Each model is tried in a child process with limits.
     """
     from graphtool.atc.target import Target
-    from graphtool.job import Request
     from graphtool.reduction import Wish, run_reduce
     from graphtool.report.files import wanted, write
     from graphtool.report.reduced import print_reduced, reduced_data
     from graphtool.report.searches import reduced_report
+    from graphtool.request import Request
 
     request = Request(
         model, passes, tuple(set_ or ()), Target(profile), output, seed, tuple(feed or ()),

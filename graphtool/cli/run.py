@@ -32,7 +32,8 @@ from graphtool.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from graphtool.job import Request
+    from graphtool.report.files import Wanted
+    from graphtool.request import Request
 
 Out = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: STEM.graphtool.onnx here.")]
 Min = Annotated[
@@ -98,9 +99,9 @@ def run(
 ) -> None:
     """Apply passes, check each with onnxruntime, write the result and the ATC command lines."""
     from graphtool.atc.target import Target
-    from graphtool.job import Request
     from graphtool.kept import Keep
     from graphtool.parity.feed_images import parse_preprocess
+    from graphtool.request import Request
 
     asked = image_mean or image_std or image_bgr
     images = parse_preprocess(image_mean, image_std, image_bgr) if asked else None  # as the profile says
@@ -108,7 +109,7 @@ def run(
         model, passes, tuple(set_ or ()), Target(profile, soc, batch, tuple(atc or ())), output, seed,
         feed=tuple(feed or ()), feeds=feeds, extremes=extremes, shapes=tuple(shape or ()), minima=tuple(min_ or ()),
         maxima=tuple(max_ or ()), keep_going=keep_going, checked=not no_check, require_match=require_match, truth=truth,
-        keep=Keep(save_outputs, pictures), preprocess=images,
+        keep=Keep(save_outputs, pictures) if save_outputs or pictures else None, preprocess=images,
     )  # fmt: skip
     if dry_run:
         _dry_run(request, json, report or ())
@@ -132,11 +133,11 @@ def optimize(
     json: Json = False,
 ) -> None:
     """Make a model smaller without changing what it computes: the 'optimize' pass, no target."""
-    from graphtool.job import Request
+    from graphtool.request import Request
 
     request = Request(
         model, "optimize", out=output, seed=seed, feed=tuple(feed or ()), feeds=feeds, extremes=extremes,
-        shapes=tuple(shape or ()), minima=tuple(min_ or ()), maxima=tuple(max_ or ()), checked=not no_check, atc=False,
+        shapes=tuple(shape or ()), minima=tuple(min_ or ()), maxima=tuple(max_ or ()), checked=not no_check,
     )  # fmt: skip
     if dry_run:
         _dry_run(request, json, report or ())
@@ -147,9 +148,9 @@ def optimize(
 def _dry_run(request: Request, json: bool, report: Sequence[str]) -> None:
     from graphtool import pipeline
     from graphtool.errors import PromiseError, UsageError
-    from graphtool.job import prepare, sound
     from graphtool.report.console import print_dry_run
     from graphtool.report.data import step_data
+    from graphtool.request import prepare, sound
 
     if report:
         raise UsageError("--report says what a run came to, and --dry-run runs nothing; use --json")
@@ -171,15 +172,19 @@ def _run(request: Request, command: str, json: bool, report: Sequence[str]) -> N
     from graphtool import job
     from graphtool.errors import PromiseError
     from graphtool.report.console import print_result
-    from graphtool.report.data import result_data
-    from graphtool.report.files import wanted, write
-    from graphtool.report.reports import run_report
 
-    places = wanted(report, json, [request.model, *([request.out] if request.out else [])])
+    places: list[Wanted] = []
+    if report:
+        from graphtool.report.files import wanted, write
+        from graphtool.report.reports import run_report
+
+        places = wanted(report, json, [request.model, *([request.out] if request.out else [])])
     with progress() as watch:
         result = job.run(request, watch)
         shown = bool(places) and write(run_report(result, command), places)
     if json:
+        from graphtool.report.data import result_data
+
         dump("run", result_data(result))
     elif not shown:
         print_result(result)

@@ -53,11 +53,11 @@ def tune(
     """Find the most matches of lossy passes that keep a budget, and verify them on other feeds."""
     from graphtool import finding
     from graphtool.atc.target import Target
-    from graphtool.job import Request
     from graphtool.report.culprit import plot_tuned, print_tuned, tuned_data
     from graphtool.report.files import wanted, write
     from graphtool.report.pictures import require
     from graphtool.report.searches import tuned_report
+    from graphtool.request import Request
 
     if plot is not None:
         require()

@@ -9,6 +9,7 @@ from onnx import ValueInfoProto
 
 from graphtool.diff.align import align
 from graphtool.diff.contents import Contents
+from graphtool.diff.forms import op_label
 from graphtool.diff.matching import Matching
 from graphtool.diff.model import diff_functions, diff_model, property_details
 from graphtool.diff.nodes import diff_nodes, moved, renamed_values
@@ -35,11 +36,16 @@ def diff(a: Graph, b: Graph) -> Diff:
         outputs=_diff_interface(m, "output", m.a.results, m.b.results, m.results),
         functions=functions,
         model=tuple(diff_model(m)),
-        ops=_op_counts(m.a.ops, m.b.ops),
+        ops=_counts(m.a.ops, m.b.ops),
     )
 
 
-def _op_counts(a: Iterable[str], b: Iterable[str]) -> dict[str, tuple[int, int]]:
+def op_counts(a: Graph, b: Graph) -> dict[str, tuple[int, int]]:
+    """Return how many nodes of an op type there are in ``a`` and in ``b``, where that differs: what costs little."""
+    return _counts(map(op_label, a.nodes), map(op_label, b.nodes))
+
+
+def _counts(a: Iterable[str], b: Iterable[str]) -> dict[str, tuple[int, int]]:
     before, after = Counter(a), Counter(b)
     ops = sorted(before.keys() | after.keys())
     return {op: (before[op], after[op]) for op in ops if before[op] != after[op]}

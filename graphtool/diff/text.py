@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from graphtool.errors import show
@@ -45,9 +45,13 @@ def lines(diff: Diff, limit: int) -> list[str]:
         found += _renamed_and_moved(noun, part)
     found += _capped("~", [_detail(detail) for detail in diff.model], limit)
     if diff.ops:
-        counts = (f"{show(op)} {before} -> {after}" for op, (before, after) in diff.ops.items())
-        found.append(f"op counts: {', '.join(counts)}")
+        found.append(ops_line(diff.ops))
     return found
+
+
+def ops_line(ops: Mapping[str, tuple[int, int]]) -> str:
+    """Return how often each op type occurs before and after, such as ``op counts: Conv 3 -> 4``."""
+    return f"op counts: {', '.join(f'{show(op)} {before} -> {after}' for op, (before, after) in ops.items())}"
 
 
 def _capped(mark: str, items: Sequence[str], limit: int) -> Iterator[str]:

@@ -5,32 +5,34 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from graphtool.analysis.amounts import change, short, short_bytes
-from graphtool.atc.command import Command
-from graphtool.cases import Result as CaseResult
-from graphtool.diff import Diff, summary
+from graphtool.diff import Diff, op_counts, ops_line, summary
 from graphtool.errors import show
 from graphtool.graph import Graph
 from graphtool.job import Result
-from graphtool.parity.batch import BatchResult
-from graphtool.parity.panel import Panel
-from graphtool.parity.verdict import Verdict
-from graphtool.pipeline import Step
-from graphtool.rejudge import Rejudged
+from graphtool.pipeline import Step, broken_text
 from graphtool.report.figures import detail_text, figure_text
-from graphtool.reproducer import broken_text
 from graphtool.rewrite import Pass
+
+if TYPE_CHECKING:
+    from graphtool.atc.command import Command
+    from graphtool.cases import Result as CaseResult
+    from graphtool.parity.batch import BatchResult
+    from graphtool.parity.panel import Panel
+    from graphtool.parity.verdict import Verdict
+    from graphtool.rejudge import Rejudged
 
 _WHOLE = 1 << 20  # characters of a line: no limit
 _PIPED_WIDTH = 110  # columns where there is no terminal to ask
 _MOST_ITEMS = 32  # of a batch whose matrix is printed
 _MOST = 6  # names on a line
-MANY_NODES = 20_000  # where a comparison costs more than the passes; with a judge it is little beside the runs
+MANY_NODES = 300  # where a comparison costs more than the passes; with a judge it is little beside the runs
 _STYLES = {"applied": "green", "broken": "bold red", "unmatched": "yellow", "unchecked": "yellow"}
 
 
@@ -135,7 +137,7 @@ def _print_step(step: Step) -> None:
         more = f" and {len(step.misses) - 1} more (--dry-run lists them)" if len(step.misses) > 1 else ""
         line(f"  not matched: {show(step.misses[0].where)}: {show(step.misses[0].reason, 200)}{more}", "dim")
     if step.changes is not None and step.verdict is None and max(step.nodes) > MANY_NODES:
-        line("  what changed is not listed for a graph of this size; graphtool diff lists it", "dim")
+        line(f"  {ops_line(op_counts(step.changes.before, step.changes.after))}; graphtool diff lists all", "dim")
     elif step.diff is not None:
         line(f"  {summary(step.diff)}")
         for text in step.diff.lines(_MOST)[1:]:
