@@ -119,7 +119,7 @@ def compare(
         how = parse_preprocess(image_mean, image_std, image_bgr) if images else None
         request = Request(
             before, seed=seed, feed=tuple(feed or ()), feeds=feeds, extremes=extremes, preprocess=how,
-            keep=Keep(save_outputs, pictures), shapes=tuple(shape or ()), minima=tuple(min_ or ()),
+            keep=Keep(save_outputs, pictures) if save_outputs or pictures else None, shapes=tuple(shape or ()), minima=tuple(min_ or ()),
             maxima=tuple(max_ or ()),
         )  # fmt: skip
         _models(request, after, map_, layers, report, json)
@@ -135,35 +135,36 @@ def _fits(words: dict[str, object], why: str) -> None:
 
 def _loaded(path: Path) -> Graph:
     """Return the model in a file as onnxruntime is to run it."""
-    from graphtool import request
     from graphtool.graph import Graph
     from graphtool.parity.runnable import runnable
+    from graphtool.request import sound
     from graphtool.rewrite import Catalog
 
     graph = Graph.load(path)
-    request.sound(graph)
+    sound(graph)
     return runnable(graph, Catalog().semantics())
 
 
 def _models(
     request: Request, after: Path, maps: list[str] | None, layers: bool, report: list[str] | None, json: bool
 ) -> None:
-    from graphtool import request
     from graphtool.atc.target import shapes_of
     from graphtool.comparator import compare_feeds, trials_for
     from graphtool.errors import PromiseError
-    from graphtool.kept import Keep, Pairs
+    from graphtool.kept import Pairs
     from graphtool.parity.feed import Feed
     from graphtool.parity.feed_sets import feeds_from
     from graphtool.parity.trials import Trial
     from graphtool.report.compare import compare_report, comparison_data, print_comparison
     from graphtool.report.console import line
     from graphtool.report.files import wanted, write
+    from graphtool.request import budgets_of
 
     before, keep = request.model, request.keep
-    keep.check()
+    if keep is not None:
+        keep.check()
     places = wanted(report or (), json, [before, after])
-    budgets = request.budgets_of(request.minima, request.maxima)
+    budgets = budgets_of(request.minima, request.maxima)
     a, b = _loaded(before), _loaded(after)
     given = feeds_from(request.feed, a, request.preprocess) if request.feed else []
     trials = trials_for(
@@ -173,14 +174,14 @@ def _models(
     kept: list[tuple[str, Pairs]] = []
 
     def hold(feed: Feed, pairs: Pairs) -> None:
-        if keep != Keep():
+        if keep is not None:
             kept.append((feed.text(), pairs))
 
     with progress() as watch:
         found = compare_feeds(
             a, b, trials, maps=maps or (), budgets=budgets, layers=layers, watch=watch, keep=hold
         )  # fmt: skip
-        hints = keep.write(kept) if kept else []
+        hints = keep.write(kept) if keep is not None and kept else []
     shown = write(compare_report(str(before), str(after), found, layers), places)
     if json:
         dump("compare", comparison_data(found, layers))
@@ -197,7 +198,6 @@ def _board(
     shape: list[str] | None, maps: list[str] | None, bounds: tuple[list[str] | None, list[str] | None],
     as_ascend: bool, report: list[str] | None, json: bool,
 ) -> None:  # fmt: skip
-    from graphtool import request
     from graphtool.atc.ascend_model import with_semantics
     from graphtool.atc.target import shapes_of
     from graphtool.comparator.board import compare_board
@@ -205,9 +205,10 @@ def _board(
     from graphtool.errors import PromiseError
     from graphtool.report.board import board_data, board_report, fault_text, print_board, print_board_chip
     from graphtool.report.files import wanted, write
+    from graphtool.request import budgets_of
 
     places = wanted(report or (), json, [model])
-    budgets = request.budgets_of(bounds[0] or (), bounds[1] or ())
+    budgets = budgets_of(bounds[0] or (), bounds[1] or ())
     graph = _loaded(model)
     kinds = read_dtypes(dtypes or (), [value.name for value in graph.outputs])
     other, changes = with_semantics(graph) if as_ascend else (graph, [])
@@ -236,18 +237,18 @@ def _ascend(
     model: Path, seed: int, feed: list[str] | None, shape: list[str] | None, by_layer: bool,
     bounds: tuple[list[str] | None, list[str] | None], report: list[str] | None, json: bool,
 ) -> None:  # fmt: skip
-    from graphtool import request
     from graphtool.atc.ascend_layers import layers
     from graphtool.atc.ascend_model import compare_ascend
     from graphtool.errors import PromiseError
     from graphtool.parity.budget import broken
     from graphtool.report.ascend import ascend_data, ascend_report, print_ascend, print_layers
     from graphtool.report.files import wanted, write
+    from graphtool.request import budgets_of, feed_for
 
     places = wanted(report or (), json, [model])
-    budgets = request.budgets_of(bounds[0] or (), bounds[1] or ())
+    budgets = budgets_of(bounds[0] or (), bounds[1] or ())
     graph = _loaded(model)
-    given = request.feed_for(graph, feed or (), seed, shape or ())
+    given = feed_for(graph, feed or (), seed, shape or ())
     with progress() as watch:
         found = compare_ascend(graph, given.arrays, watch)
         rows = layers(graph, given.arrays, watch) if by_layer and not found.fault else None

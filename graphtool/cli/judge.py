@@ -24,16 +24,16 @@ def judge(
     BEFORE and AFTER are folders of --save-outputs (DIR/before and DIR/after), folders of .npz files, or two .npz files.
     Exit code 1 where a budget does not hold.
     """
-    from graphtool import request
     from graphtool.errors import PromiseError
     from graphtool.kept import Keep
     from graphtool.rejudge import rejudge
     from graphtool.report.console import line, print_rejudged
     from graphtool.report.data import rejudged_data
+    from graphtool.request import budgets_of
 
     keep = Keep(pictures=pictures)
     keep.check()
-    found = rejudge(before, after, request.budgets_of(min_ or (), max_ or ()))
+    found = rejudge(before, after, budgets_of(min_ or (), max_ or ()))
     hints = keep.write(found.pairs)
     if json:
         dump("judge", rejudged_data(found))
