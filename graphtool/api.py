@@ -55,7 +55,7 @@ def run(
     """
     if budgets and not checked:
         raise UsageError("a budget cannot be held with checked=False")
-    catalog = Catalog()
+    catalog = Catalog(to_run=True)
     stages = parse_pipeline(passes, catalog, params)
     own = graph.copy()
     moved = checked and check(own)  # else the pipeline does

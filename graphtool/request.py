@@ -59,7 +59,7 @@ def prepare(request: Request) -> tuple[Graph, list[Stage], Catalog, Profile | No
     """Load the model and read the pipeline; raises for every word that does not fit, before anything is run."""
     profile = None if request.target is None else request.target.check()
     shapes_of(request.shapes)
-    catalog = Catalog()
+    catalog = Catalog(to_run=True)
     text = request.passes or (profile and profile.pipeline)
     if not text:
         raise UsageError("no pass is named; give --passes NAME,NAME  (graphtool passes list)")

@@ -119,7 +119,8 @@ def compare(
         how = parse_preprocess(image_mean, image_std, image_bgr) if images else None
         request = Request(
             before, seed=seed, feed=tuple(feed or ()), feeds=feeds, extremes=extremes, preprocess=how,
-            keep=Keep(save_outputs, pictures) if save_outputs or pictures else None, shapes=tuple(shape or ()), minima=tuple(min_ or ()),
+            keep=Keep(save_outputs, pictures) if save_outputs or pictures else None,
+            shapes=tuple(shape or ()), minima=tuple(min_ or ()),
             maxima=tuple(max_ or ()),
         )  # fmt: skip
         _models(request, after, map_, layers, report, json)

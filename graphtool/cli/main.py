@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -110,6 +111,7 @@ def command() -> None:
     from graphtool.guard.phases import anew
 
     anew("")
+    gc.set_threshold(50_000, 20, 20)  # graphs are many small objects and few circles: collecting cost a tenth of a run
     sys.argv[1:] = _limits_first(sys.argv[1:])
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name must not be too much for an ASCII terminal

@@ -116,11 +116,11 @@ def _simple(graph: Graph, spec: Pass, params: Mapping[str, object], mode: _Mode)
         return _native(graph, Native(spec.native), params)
     applied = Applied()
     for kind in (Edit, Rule, Region, Boundary):
-        bodies = [body for body in spec.bodies if isinstance(body.run, kind)]
+        bodies = [body for body in spec.bodies if body.kind is kind]
         if bodies:
             offer = None if mode.chooser is None else partial(mode.chooser.takes, spec.name)
             applied.add(_rounds(graph, bodies, params, _ROUNDS if kind is Rule else 1, mode, offer))
-    if applied.matches and (spec.parity not in ("exact", "close") or any(isinstance(b.run, Edit) for b in spec.bodies)):
+    if applied.matches and (spec.parity not in ("exact", "close") or any(b.kind is Edit for b in spec.bodies)):
         graph.forget_shapes()  # values that keep their names may have another type or shape
     return applied
 

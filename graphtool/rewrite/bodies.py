@@ -6,12 +6,14 @@ import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from graphtool.errors import PassError, quoted
 from graphtool.graph import Graph, dtype_code
 from graphtool.rewrite.boundary import Boundary
 from graphtool.rewrite.edit import PLACES, Edit
 from graphtool.rewrite.expr import Expr
+from graphtool.rewrite.late import LateRule
 from graphtool.rewrite.params import Param
 from graphtool.rewrite.pattern import FORWARD, Pattern, check_match, check_order, parse_pattern
 from graphtool.rewrite.reader import Reader
@@ -61,12 +63,22 @@ class Body:
     """One table of a pass file, for the opsets it is for."""
 
     requires: Requires
-    run: Edit | Rule | Region | Boundary
+    form: Edit | Rule | Region | Boundary | LateRule
+
+    @property
+    def run(self) -> Edit | Rule | Region | Boundary:
+        """Return what it does."""
+        return self.form.rule if isinstance(self.form, LateRule) else self.form
+
+    @property
+    def kind(self) -> type:
+        """Return what kind of body it is."""
+        return Rule if isinstance(self.form, LateRule) else type(self.form)
 
     @property
     def boundary(self) -> Boundary | None:
         """Return the boundary, where it is one."""
-        return self.run if isinstance(self.run, Boundary) else None
+        return self.form if isinstance(self.form, Boundary) else None
 
     def apply(
         self,
@@ -77,24 +89,27 @@ class Body:
         offer: Offer | None = None,
     ) -> Applied:
         """Apply this body where the opset is right; elsewhere nothing matches. For the flags see :meth:`Rule.apply`."""
-        if self.requires.missing(graph):
+        if self.requires.missing(graph) or (isinstance(self.form, LateRule) and not self.form.may_match(graph)):
             return Applied()
-        if isinstance(self.run, Rule):
-            return self.run.apply(graph, params, tell, record, offer)
-        if isinstance(self.run, Region):
-            return self.run.apply(graph, params, record, offer)
-        return self.run.apply(graph, params, offer)
+        run = self.run
+        if isinstance(run, Rule):
+            return run.apply(graph, params, tell, record, offer)
+        if isinstance(run, Region):
+            return run.apply(graph, params, record, offer)
+        return run.apply(graph, params, offer)
 
 
-def read_bodies(reader: Reader, params: Sequence[Param]) -> tuple[Body, ...]:
-    """Return the bodies of a pass in the order edit, rewrite, region, boundary."""
+def read_bodies(reader: Reader, params: Sequence[Param], late: bool = False) -> tuple[Body, ...]:
+    """Return the bodies of a pass in the order edit, rewrite, region, boundary; ``late``: rewrites as LateRule."""
     known = {param.name: param for param in params}
     names = frozenset(known)
     found: list[Body] = []
     for inner in reader.array("edit"):
         found.append(Body(Requires.read(inner, "opset"), _edit(inner, known)))
     for inner in reader.array("rewrite"):
-        found.append(Body(Requires.read(inner, "opset"), read_rule(inner, inner.place, names, extra=("opset",))))
+        read = partial(read_rule, inner, inner.place, names, extra=("opset",))
+        form = LateRule(inner.texts("match", single=True), read) if late else read()
+        found.append(Body(Requires.read(inner, "opset"), form))
     for inner in reader.array("region"):
         found.append(Body(Requires.read(inner, "opset"), read_region(inner, known)))
     for inner in reader.array("boundary"):

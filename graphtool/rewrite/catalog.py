@@ -38,10 +38,12 @@ class Catalog:
 
     Without ``folders`` these are the shipped passes and those of the project: the folder ``passes`` in the current one.
     A name that both have is an error when it is used: ``shipped/NAME`` is graphtool's, ``./passes/NAME.toml`` the
-    project's. Shipped sequences always mean shipped passes.
+    project's. Shipped sequences always mean shipped passes. ``to_run`` is for a caller that only runs passes: of
+    shipped files it reads no cases, and rewrites where they may match.
     """
 
-    def __init__(self, folders: Iterable[Path] | None = None) -> None:
+    def __init__(self, folders: Iterable[Path] | None = None, to_run: bool = False) -> None:
+        self._to_run = to_run
         own = data_dir("passes")
         self.folders = list(folders) if folders is not None else [own, *_project_folders(own)]
         self._paths: dict[str, list[Path]] = {}
@@ -51,6 +53,7 @@ class Catalog:
                 if not any(_same_file(path, other) for other in others):
                     others.append(path)
         self._own = own.resolve()
+        self._owned: dict[Path, bool] = {}  # whether a folder is that of the shipped passes
         self._loaded: dict[tuple[Path, str], tuple[tuple[int, int], Pass]] = {}
         self._asked: dict[Path, Pass] = {}  # passes named by path
         self._sizes: dict[Path, int] = {}  # how many passes a file is, sequences written out
@@ -113,7 +116,10 @@ class Catalog:
         return self._read(paths[0], _shown(paths[0]))
 
     def _is_own(self, path: Path) -> bool:
-        return path.parent.resolve() == self._own
+        folder = path.parent
+        if folder not in self._owned:
+            self._owned[folder] = folder.resolve() == self._own
+        return self._owned[folder]
 
     def _read(self, path: Path, shown: str) -> Pass:
         """Load a pass file once; a sequence must name passes and parameters that exist, and must not contain itself."""
@@ -127,7 +133,7 @@ class Catalog:
         known = self._loaded.get((place, shown))
         if known is not None and known[0] == stamp:
             return known[1]
-        spec = load_pass(path, shown)
+        spec = load_pass(path, shown, late=self._to_run and self._is_own(path))
         self._open.append(place)
         try:
             spec = self._checked_sequence(spec, shown)

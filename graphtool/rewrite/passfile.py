@@ -79,8 +79,12 @@ class Pass:
     cases: tuple[Case, ...] = field(repr=False)
 
 
-def load_pass(path: Path, shown: str | None = None) -> Pass:
-    """Read the pass file at ``path``, called ``shown`` in errors; raises PassError ``file: key: reason``."""
+def load_pass(path: Path, shown: str | None = None, late: bool = False) -> Pass:
+    """Read the pass file at ``path``, called ``shown`` in errors; raises PassError ``file: key: reason``.
+
+    ``late`` is for a shipped file that is to be run: its cases are left out, and its rewrites are read when a graph has
+    operators for them.
+    """
     file = shown or show(path)
     try:
         if path.exists() and not path.is_file():
@@ -88,8 +92,10 @@ def load_pass(path: Path, shown: str | None = None) -> Pass:
         if path.stat().st_size > MAX_FILE:
             raise PassError(f"{file}: larger than {MAX_FILE} bytes")
         text = path.read_bytes().decode()
-        if _DEEP_KEY.search(text):
+        if not late and _DEEP_KEY.search(text):
             raise PassError(f"{file}: not TOML: nested too deep")
+        if late:
+            text = text.partition("\n[[case]]")[0]  # they come last
         table = tomllib.loads(text)
     except OSError as error:
         raise PassError(f"{file}: cannot be read: {error.strerror}") from None
@@ -97,15 +103,15 @@ def load_pass(path: Path, shown: str | None = None) -> Pass:
         raise PassError(f"{file}: not UTF-8 text") from None
     except (ValueError, RecursionError) as error:  # ValueError: an integer of thousands of digits too
         raise PassError(f"{file}: not TOML: {_reason(error)}") from None
-    return parse_pass(table, path, file)
+    return parse_pass(table, path, file, late)
 
 
 def _reason(error: Exception) -> str:
     return "nested too deep" if isinstance(error, RecursionError) else show(error)
 
 
-def parse_pass(table: dict[str, object], path: Path, file: str) -> Pass:
-    """Return the pass in a parsed TOML table."""
+def parse_pass(table: dict[str, object], path: Path, file: str, late: bool = False) -> Pass:
+    """Return the pass in a parsed TOML table; for ``late`` see :func:`load_pass`."""
     reader = Reader(file, table)
     name = path.stem
     if not _NAME.fullmatch(name):
@@ -115,7 +121,7 @@ def parse_pass(table: dict[str, object], path: Path, file: str) -> Pass:
         "region", "boundary", "native", "sequence", "fixpoint", "semantics", "case",
     )  # fmt: skip
     params = tuple(_param(name, inner) for name, inner in reader.tables("params"))
-    bodies = read_bodies(reader, params)
+    bodies = read_bodies(reader, params, late)
     native = reader.text("native", default=None)
     if native is not None:
         reader.guarded("native", lambda: check_native(native))
