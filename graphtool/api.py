@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +14,11 @@ from graphtool.comparator.models import run_both
 from graphtool.diff import Diff
 from graphtool.diff import diff as _diff
 from graphtool.errors import FeedError, PromiseError, UsageError, quoted
-from graphtool.graph import Graph, check
+from graphtool.graph import Graph, Value, check
 from graphtool.graph.opset import numpy_dtype
 from graphtool.parity.budget import Budget
-from graphtool.parity.feed import Feed
+from graphtool.parity.containers import ABSENT, boxed, each, inputs_of
+from graphtool.parity.feed import Feed, counts_of
 from graphtool.parity.judge import Array
 from graphtool.parity.metrics import Figures
 from graphtool.parity.runnable import runnable
@@ -33,7 +36,7 @@ def run(
     passes: str,
     *,
     params: Mapping[str, Mapping[str, object]] | None = None,
-    feed: Mapping[str, Array] | Sequence[Mapping[str, Array]] | None = None,
+    feed: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     seed: int = 0,
     shapes: Mapping[str, Sequence[int]] | None = None,
     feeds: int | None = None,
@@ -77,28 +80,42 @@ def run(
     return state
 
 
-def _given(graph: Graph, feed: Mapping[str, Array]) -> Feed:
-    """Return the caller's arrays as a feed; raises FeedError where one is not of its input's type and shape."""
+def _given(graph: Graph, feed: Mapping[str, Any]) -> Feed:
+    """Return the caller's arrays as a feed; raises FeedError where one is not of its input's type and shape.
+
+    A list of arrays is a sequence, None an optional that is absent.
+    """
+    holds = inputs_of(graph)
     arrays = {}
-    for name, array in feed.items():
+    for name, given in feed.items():
+        held = holds.get(name)
         try:
-            arrays[name] = np.asarray(array)
-        except ValueError:
-            raise FeedError(f"what the feed has for input {quoted(name)} is no array") from None
-    for value in graph.inputs:
-        if value.name not in arrays:
-            raise FeedError(f"the feed has nothing for input {quoted(value.name)}, {value.type_text()}")
-        array = arrays[value.name]
-        sizes = value.shape if value.shape is not None else array.shape
-        fits = len(sizes) == array.ndim and all(
-            not isinstance(size, int) or size == has for size, has in zip(sizes, array.shape, strict=True)
-        )
-        wanted = numpy_dtype(value.dtype) if value.dtype else array.dtype
-        same = array.dtype == wanted or (wanted.hasobject and array.dtype.kind in "US")
-        if value.kind == "tensor" and not (fits and same):
-            has = f"{array.dtype.name}{list(array.shape)}"
-            raise FeedError(f"input {quoted(value.name)} is {value.type_text()}, not {has}")
-    return Feed(arrays, {"source": "given"})
+            if held is not None and held.optional and given is None:
+                arrays[name] = ABSENT
+            elif held is not None and held.sequence:
+                arrays[name] = boxed([np.asarray(item) for item in given])
+            else:
+                arrays[name] = np.asarray(given)
+        except (ValueError, TypeError):
+            kind = "sequence of arrays" if held is not None and held.sequence else "array"
+            raise FeedError(f"what the feed has for input {quoted(name)} is no {kind}") from None
+    for name, held in holds.items():
+        if name not in arrays:
+            raise FeedError(f"the feed has nothing for input {quoted(name)}, {held.text()}")
+        each(arrays[name], partial(_fitting, held.item, held.text()))
+    return Feed(arrays, {"source": "given"} | counts_of(holds, arrays))
+
+
+def _fitting(value: Value, text: str, array: Array) -> Array:
+    sizes = value.shape if value.shape is not None else array.shape
+    fits = len(sizes) == array.ndim and all(
+        not isinstance(size, int) or size == has for size, has in zip(sizes, array.shape, strict=True)
+    )
+    wanted = numpy_dtype(value.dtype) if value.dtype else array.dtype
+    same = array.dtype == wanted or (wanted.hasobject and array.dtype.kind in "US")
+    if value.kind == "tensor" and not (fits and same):
+        raise FeedError(f"input {quoted(value.name)} is {text}, not {array.dtype.name}{list(array.shape)}")
+    return array
 
 
 def diff(before: Graph, after: Graph) -> Diff:

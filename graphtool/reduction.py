@@ -7,10 +7,13 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from graphtool import kernels
 from graphtool.culprit.failure import Job, Looker
@@ -21,10 +24,12 @@ from graphtool.graph import Graph
 from graphtool.graph.save import write_text
 from graphtool.guard import temporary
 from graphtool.parity.budget import Budget
+from graphtool.parity.containers import is_absent, is_sequence
 from graphtool.parity.feed_files import write_npz
 from graphtool.request import Request, budgets_of, feed_for, prepare, sound
 from graphtool.rewrite import Catalog, Pass, Stage, parse_pipeline
 
+Array = NDArray[Any]
 Watch = Callable[[str], None]
 _FILES = ("model.onnx", "other.onnx")
 
@@ -117,7 +122,8 @@ def _written(
             words, notes = _passes(stages, catalog, made)
             command = _command(wish, job, words)
             if not (job.passes or job.against or job.command):
-                write_text(made / "reproduce.py", _SCRIPT.format(level=_LEVELS[job.level]))
+                given = _given(reduced.case.feed)
+                write_text(made / "reproduce.py", _SCRIPT.format(level=_LEVELS[job.level], given=given))
             write_text(made / "README.md", _readme(wish, reduced, command, notes))
             made.chmod(0o755)
             made.rename(folder)
@@ -189,9 +195,21 @@ options = ort.SessionOptions()
 options.graph_optimization_level = ort.GraphOptimizationLevel.{level}
 session = ort.InferenceSession("model.onnx", options, providers=["CPUExecutionProvider"])
 feed = np.load("feed.npz")
-for value in session.run(None, {{name: feed[name] for name in feed.files}}):
+for value in session.run(None, {given}):
     print(value)
 """
+
+
+def _given(feed: Mapping[str, Array]) -> str:
+    """Return the expression that makes the inputs of a run out of ``feed``, the archive."""
+    if not any(is_absent(array) or is_sequence(array) for array in feed.values()):
+        return "{name: feed[name] for name in feed.files}"
+    words = []
+    for name, array in feed.items():
+        items = ", ".join(f"feed[{f'{name}[{number}]'!r}]" for number in range(len(array))) if array.ndim else ""
+        found = f"[{items}]" if is_sequence(array) else "None" if is_absent(array) else f"feed[{name!r}]"
+        words.append(f"{name!r}: {found}")
+    return f"{{{', '.join(words)}}}"
 
 
 def _readme(wish: Wish, reduced: Reduced, command: str, notes: Sequence[str]) -> str:

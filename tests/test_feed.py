@@ -135,8 +135,13 @@ def test_shapes_the_model_does_not_allow(shapes: Any, message: str) -> None:
 
 
 def test_what_cannot_be_drawn() -> None:
-    with pytest.raises(FeedError, match="input 's' is of kind sequence; only tensors can be drawn"):
-        draw(graph_of("(seq(float[2]) s) => (float y) { y = ConcatFromSequence<axis=0>(s) }"))
+    for kind, text in (
+        ("map(int64, float)", "map"),
+        ("seq(map(string, float))", "sequence(map)"),
+        ("sparse_tensor(float[2])", "sparse"),
+    ):
+        with pytest.raises(FeedError, match=re.escape(f"input 's' is of type {text}; only tensors, and sequences")):
+            draw(graph_of(f"({kind} s) => (float y) {{ y = Identity(s) }}"))
     model = graph_of(IDENTITY).full_proto()
     model.graph.input[0].type.tensor_type.ClearField("shape")
     with pytest.raises(
@@ -415,13 +420,6 @@ def test_raw_files(tmp_path: Path) -> None:
     refuse(path, graph_of(TWO), "one tensor, but the model has inputs 'x', 'i': write INPUT=")
     path.write_bytes(np.arange(6, dtype="<f2").tobytes())
     assert feed_from(path, fixed).arrays["x"].tolist() == [[0, 1, 2], [3, 4, 5]]
-
-
-def test_a_sequence_has_no_file(tmp_path: Path) -> None:
-    graph = graph_of("(seq(float[2]) s) => (float y) { y = ConcatFromSequence<axis=0>(s) }")
-    sequence = numpy_helper.from_list([np.ones(2, np.float32)])
-    (tmp_path / "input_0.pb").write_bytes(sequence.SerializeToString())
-    refuse(tmp_path, graph, "input 's' is of kind sequence; only tensors can be read")
 
 
 def test_names_from_files_are_fit_for_a_terminal(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from graphtool.graph import Graph, check
 from graphtool.guard import Limits, Worker, phase
 from graphtool.guard.worker import GuardError
 from graphtool.parity.budget import Budget, broken
+from graphtool.parity.containers import inputs_of, native
 from graphtool.parity.feed import Feed
 from graphtool.parity.metrics import compare, equal
 from graphtool.parity.runerror import RunError, run_error
@@ -127,7 +128,8 @@ def _run(job: Job, model: str, feed: Arrays) -> Failure:
         options.graph_optimization_level = levels.ORT_DISABLE_ALL if job.level == "off" else levels.ORT_ENABLE_ALL
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         step = "run"
-        session.run(None, dict(feed))
+        holds = inputs_of(Graph.load(model))
+        session.run(None, {name: native(array, holds.get(name)) for name, array in feed.items()})
     except Exception as error:
         raise run_error(error, "load" if step == "load" else "run") from None
     return Failure()

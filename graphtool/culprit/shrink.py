@@ -88,7 +88,7 @@ def _sizes(case: Case) -> set[int]:
 
 
 def _axes(case: Case) -> Iterator[tuple[str, int, int]]:
-    for name, array in case.feed.items():
+    for name, array in case.feed.items():  # of a sequence the one axis is its length
         yield from ((name, axis, size) for axis, size in enumerate(array.shape) if size > 1)
 
 
@@ -151,13 +151,14 @@ def _copy(graph: Graph) -> Graph:
 def _declare(graph: Graph, feed: Mapping[str, Array]) -> None:
     """Let inputs have the sizes of the feed; those of outputs are left open."""
     for info in graph.header.input:
-        if info.name in feed:
+        if info.name in feed and info.type.HasField("tensor_type"):
             shape = info.type.tensor_type.shape
             del shape.dim[:]
             for size in feed[info.name].shape:
                 shape.dim.add(dim_value=size)
     for info in graph.header.output:
-        info.type.tensor_type.ClearField("shape")
+        if info.type.HasField("tensor_type"):
+            info.type.tensor_type.ClearField("shape")
 
 
 def _count(node: NodeProto, size: int, target: int) -> None:

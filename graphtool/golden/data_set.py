@@ -9,18 +9,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from onnx import TensorProto, numpy_helper
+from onnx import ValueInfoProto
 
 from graphtool.errors import GoldenError, quoted, show
 from graphtool.golden import Checked
 from graphtool.golden.outputs import OutputFigures, type_name
 from graphtool.graph import Graph
+from graphtool.parity.containers import Held, held_of, is_absent, is_sequence, joined
 from graphtool.parity.eps import eps_of
 from graphtool.parity.feed import Feed
 from graphtool.parity.feed_files import feed_from
 from graphtool.parity.metrics import compare
+from graphtool.parity.protos import from_pb, to_pb
 from graphtool.parity.runerror import RunError
 from graphtool.parity.runnable import Meanings, runnable
 from graphtool.parity.session import Session
@@ -34,21 +35,22 @@ Array = NDArray[Any]
 def write_test_data_set(folder: Path, graph: Graph, feed: Feed, outputs: Mapping[str, Array]) -> None:
     """Write the folder ``test_data_set_N`` itself: inputs and outputs numbered in the order the graph declares them.
 
-    Raises GoldenError where the folder exists and is not empty, where an output is missing, or for what is no tensor.
+    Raises GoldenError where the folder exists and is not empty, where an output is missing, or for what has no file: a
+    map.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise GoldenError(f"{quoted(folder)} exists; a test data set is written to a new folder")
-    inputs = [info.name for info in graph.proto.graph.input]
-    files = {f"input_{n}.pb": (name, feed.arrays[name]) for n, name in enumerate(inputs) if name in feed.arrays}
-    for number, value in enumerate(graph.outputs):
-        if value.name not in outputs:
-            raise GoldenError(f"nothing is given for output {quoted(value.name)}")
-        files[f"output_{number}.pb"] = (value.name, outputs[value.name])
+    inputs = graph.proto.graph.input
+    files = {f"input_{n}.pb": (i, feed.arrays[i.name]) for n, i in enumerate(inputs) if i.name in feed.arrays}
+    for number, info in enumerate(graph.proto.graph.output):
+        if info.name not in outputs:
+            raise GoldenError(f"nothing is given for output {quoted(info.name)}")
+        files[f"output_{number}.pb"] = (info, outputs[info.name])
     part = folder.with_name(f".graphtool-{os.urandom(8).hex()}.part")
     try:
         part.mkdir(parents=True)
-        for file, (name, array) in files.items():
-            (part / file).write_bytes(_tensor(name, array).SerializeToString(deterministic=True))
+        for file, (info, array) in files.items():
+            (part / file).write_bytes(_bytes(info, array))
         part.rename(folder)
     except OSError as error:
         raise GoldenError(f"cannot write {quoted(folder)}: {error.strerror}") from None
@@ -78,44 +80,44 @@ def check_test_data_set(graph: Graph, folder: Path, meanings: Meanings | None = 
     return Checked(folder.name, faults, tuple(found.text() for found in figures.values()), figures)
 
 
-def _tensor(name: str, array: Array) -> TensorProto:
-    if array.dtype.hasobject and not all(isinstance(item, str | bytes) for item in array.reshape(-1)):
-        raise GoldenError(f"{quoted(name)} is a sequence or map; a test data set holds tensors")
-    return numpy_helper.from_array(array, name)
+def _bytes(info: ValueInfoProto, array: Array) -> bytes:
+    held = held_of(info)
+    if held.item.kind != "tensor":
+        raise GoldenError(f"{quoted(info.name)} is of type {held.text()}, which no test data set holds")
+    return to_pb(info.name, array, held)
 
 
 def _read_outputs(folder: Path, graph: Graph) -> dict[str, Array]:
-    names = [value.name for value in graph.outputs]
+    holds = [held_of(info) for info in graph.proto.graph.output]
     numbers = ((re.fullmatch(r"output_(\d+)\.pb", file.name), file) for file in folder.iterdir())
     files = {int(found[1]): file for found, file in numbers if found}
     if not files:
         raise GoldenError(f"{quoted(folder)} holds no output_0.pb; there is nothing to check against")
     for number, file in files.items():
-        if number >= len(names):
-            raise GoldenError(f"{show(file)}: the model has only {len(names)} outputs")
-    return {names[number]: _read(file) for number, file in sorted(files.items())}
+        if number >= len(holds):
+            raise GoldenError(f"{show(file)}: the model has only {len(holds)} outputs")
+    return {holds[number].item.name: _read(file, holds[number]) for number, file in sorted(files.items())}
 
 
-def _read(file: Path) -> Array:
+def _read(file: Path, held: Held) -> Array:
     try:
-        tensor = TensorProto.FromString(file.read_bytes())
-        if tensor.data_location == TensorProto.EXTERNAL:
-            raise GoldenError(f"{show(file)}: its data lies in another file, which is not read")
-        return numpy_helper.to_array(tensor)
+        return from_pb(file.read_bytes(), held)
     except OSError as error:
         raise GoldenError(f"{show(file)}: cannot be read: {error.strerror}") from None
-    except (DecodeError, TypeError, ValueError, KeyError, NotImplementedError) as error:
-        reason = show(str(error).partition("\n")[0])
-        raise GoldenError(f"{show(file)}: not a sound TensorProto: {reason}") from None
+    except ValueError as error:
+        raise GoldenError(f"{show(file)}: {show(str(error))}") from None
 
 
 def _judged(name: str, was: Array, now: Array, tolerance: float, loose: Loose | None) -> OutputFigures:
     """Return how all elements of an output compare; labels must agree but at ties."""
     head = f"output {quoted(name)}"
-    pair = [f"{type_name(array)}{list(array.shape)}" for array in (now, was)]
+    pair = [_type(array) for array in (now, was)]
     if pair[0] != pair[1]:
         fault = f"{head} is {pair[0]}, in the data set {pair[1]}"
         return OutputFigures(name, float("inf"), "type or shape", tolerance, faults=(fault,))
+    if is_absent(was):
+        return OutputFigures(name, 0.0, "", tolerance)
+    was, now = joined(was), joined(now)  # a sequence is held end to end
     found = compare(was, now)
     worst = "" if found.worst_index is None else f"the value at {list(found.worst_index)}"
     if eps_of(now.dtype) and found.max_abs > tolerance:
@@ -128,3 +130,11 @@ def _judged(name: str, was: Array, now: Array, tolerance: float, loose: Loose | 
     astray = (was != now) & ~loose.at if loose is not None else was != now
     fault = f"{head}: {int(astray.sum())} values differ that are not near a tie"
     return OutputFigures(name, 0.0, worst, 0.0, found.changed, free, (fault,) if astray.any() else ())
+
+
+def _type(array: Array) -> str:
+    if is_absent(array):
+        return "absent"
+    if is_sequence(array) and array.size:
+        return f"a sequence of {', '.join(map(_type, array))}"
+    return f"{type_name(array)}{list(array.shape)}"

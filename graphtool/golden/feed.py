@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from graphtool.errors import FeedError, quoted
 from graphtool.golden.outputs import type_name
-from graphtool.golden.records import FeedRecord, InputRecord
+from graphtool.golden.records import ABSENT_TYPE, FeedRecord, InputRecord
 from graphtool.graph import Graph
+from graphtool.parity.containers import first, is_absent, is_sequence
 from graphtool.parity.feed import Feed, draw
 
 Array = NDArray[Any]
@@ -21,7 +22,7 @@ def feed_record(feed: Feed) -> FeedRecord:
     """Return what a golden record keeps of a feed: how to draw it again, and the hash of each input."""
     recipe = feed.recipe
     arrays = feed.arrays.items()
-    inputs = tuple(InputRecord(name, type_name(a), a.shape, _numbers_sha256(a)) for name, a in arrays)
+    inputs = tuple(InputRecord(name, _type(a), first(a).shape, _sha256(a)) for name, a in arrays)
     seed = recipe.get("seed")
     dims = {str(name): int(size) for name, size in recipe.get("dims", {}).items()}
     return FeedRecord(str(recipe.get("source", "given")), None if seed is None else int(seed), dims, inputs)
@@ -39,7 +40,8 @@ def redrawn(kept: FeedRecord, graph: Graph) -> Feed:
     """Return a feed drawn with the recorded seed and, for what the graph leaves open, the recorded sizes."""
     assert kept.seed is not None
     loose = {value.name for value in graph.inputs if not value.static}
-    return draw(graph, kept.seed, {given.name: given.shape for given in kept.inputs if given.name in loose})
+    shapes = {given.name: given.shape for given in kept.inputs if given.name in loose and given.type != ABSENT_TYPE}
+    return draw(graph, kept.seed, shapes)
 
 
 def feed_fault(kept: FeedRecord, feed: Feed) -> str | None:
@@ -49,12 +51,28 @@ def feed_fault(kept: FeedRecord, feed: Feed) -> str | None:
         return f"input {quoted(name)} is {'missing' if name in known else 'new'}"
     for name, array in feed.arrays.items():
         was = known[name]
-        if (type_name(array), array.shape) != (was.type, was.shape):
-            shapes = f"{type_name(array)}{list(array.shape)}, recorded {was.type}{list(was.shape)}"
+        kind, shape = _type(array), first(array).shape
+        if (kind, shape) != (was.type, was.shape):
+            shapes = f"{kind}{list(shape)}, recorded {was.type}{list(was.shape)}"
             return f"input {quoted(name)} is {shapes}"
-        if _numbers_sha256(array) != was.sha256:
+        if _sha256(array) != was.sha256:
             return f"input {quoted(name)} holds other numbers"
     return None
+
+
+def _type(array: Array) -> str:
+    """Return the element type, of a sequence that of its first tensor."""
+    return ABSENT_TYPE if is_absent(array) else type_name(first(array))
+
+
+def _sha256(array: Array) -> str:
+    """Return the hash of a tensor's numbers, or of the hashes and shapes of a sequence's."""
+    if is_absent(array):
+        return hashlib.sha256(ABSENT_TYPE.encode()).hexdigest()
+    if not is_sequence(array) or not array.size:
+        return _numbers_sha256(array)
+    lines = (f"{type_name(item)}{list(item.shape)} {_numbers_sha256(item)}\n" for item in array)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _numbers_sha256(array: Array) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from graphtool.errors import GoldenError, did_you_mean, quoted, show
 from graphtool.golden.records import (
+    ABSENT_TYPE,
     FORMAT,
     LOOSE,
     READABLE,
@@ -213,7 +214,8 @@ def _read_feed(feed: Table) -> FeedRecord:
     inputs = []
     for table in feed.array("input"):
         table.only("name", "type", "shape", "sha256")
-        inputs.append(InputRecord(table.text("name"), table.type("type"), table.shape("shape"), table.digest("sha256")))
+        kind = ABSENT_TYPE if table.text("type") == ABSENT_TYPE else table.type("type")
+        inputs.append(InputRecord(table.text("name"), kind, table.shape("shape"), table.digest("sha256")))
     _unique(feed, "input", (given.name for given in inputs))
     seed = feed.whole("seed", -(2**63)) if "seed" in feed.table else None
     return FeedRecord(feed.text("source"), seed, feed.sizes("dims"), tuple(inputs))

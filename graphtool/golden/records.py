@@ -13,6 +13,7 @@ from dataclasses import dataclass
 FORMAT = 2
 READABLE = (1, 2)  # 1 had neither source nor pipeline
 SAMPLES = 64
+ABSENT_TYPE = "absent"  # of an optional input that was not given
 LOOSE = "loose"  # in place of a sampled label that may be another one on another machine
 Number = int | float
 
@@ -21,7 +22,10 @@ _HEADER = "# A golden record of graphtool. Written by `graphtool golden record` 
 
 @dataclass(frozen=True, slots=True)
 class InputRecord:
-    """An input of the recorded run: element type, shape and SHA-256 of its numbers."""
+    """An input of the recorded run: element type, shape and SHA-256 of its numbers; of a sequence those of its first.
+
+    The hash is of all tensors of a sequence. ``type`` is ``absent`` for an optional that was not given.
+    """
 
     name: str
     type: str

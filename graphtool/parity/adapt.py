@@ -20,6 +20,7 @@ from graphtool.graph import Graph, Value
 from graphtool.graph import opset as ops
 from graphtool.graph.declared import declare_dim, drop_inner_types
 from graphtool.parity.append import extended
+from graphtool.parity.containers import first
 from graphtool.parity.feed import draw
 from graphtool.parity.metrics import equal
 from graphtool.parity.session import Session
@@ -142,7 +143,7 @@ def _plan(before: Reference, after: Graph, arrays: Arrays) -> Items | set[str] |
 def _chunk(before: Reference, arrays: Arrays, plan: Items, seed: int) -> dict[str, Array]:
     """Return the feed with other items: drawn as the graph before wants them, in the sizes of now."""
     own = {name: before.own_name.get(name, name) for name in arrays}
-    shapes = {own[name]: array.shape for name, array in arrays.items() if array.size}
+    shapes = {own[name]: first(array).shape for name, array in arrays.items() if first(array).size}
     drawn = _drawn(before.graph, seed, shapes)
     return {name: drawn[own[name]].astype(a.dtype) if name in plan.names else a for name, a in arrays.items()}
 

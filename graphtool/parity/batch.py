@@ -138,7 +138,8 @@ class _Gate:
     def _items(self, count: int) -> dict[str, Array]:
         """Return different items for the carriers."""
         sized = {name: (count, *shape[1:]) for name, shape in self.shapes.items()}
-        others = {value.name: self.rest[value.name].shape for value in self.free.inputs if value.name in self.rest}
+        tensors = {value.name for value in self.free.inputs if value.kind == "tensor"}
+        others = {name: array.shape for name, array in self.rest.items() if name in tensors}
         drawn = draw(self.free, 0, {**others, **sized}).arrays
         return {name: drawn[name] for name in self.carriers}
 

@@ -11,7 +11,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from graphtool import seeded
 from graphtool.errors import FeedError, did_you_mean, quoted, show
 from graphtool.graph import Graph, Value, dtype_name
 from graphtool.graph.opset import numpy_dtype
+from graphtool.parity.containers import ABSENT, Held, boxed, inputs_of, is_absent
 from graphtool.parity.feed_reads import Known
 from graphtool.parity.feed_rules import Bounds, demanded_dims, use_of
 
@@ -31,15 +32,18 @@ Shapes = Mapping[str, Sequence[int]]
 _MOST_BYTES = 1 << 33
 _BATCH_NAMES = frozenset({"n", "b", "bs", "batch", "batchsize", "-1"})
 _BATCH = (2, 1)  # by variant: two items show up what mixes them, one what only works for several
+_LENGTH = (3, 1)  # by variant: of a sequence; the second variant leaves out every optional
+_ANY_RANK = (2, 3)  # of the tensors of a sequence that may hold tensors of any rank
 _WORDS = ("ascend", "bell", "cone", "delta", "edge", "feed", "graph", "node")
 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Arrays by input name, and where they come from.
+    """Arrays by input name, and where they come from; sequences and optionals are held as ``containers`` says.
 
     ``recipe`` holds ``source`` (``drawn``, or the name of a file), and for a drawn feed ``seed``, ``dims`` (size by
-    symbol; an unnamed dimension is called ``INPUT:AXIS``) and ``shapes`` (those that were asked for).
+    symbol; an unnamed dimension is called ``INPUT:AXIS``) and ``shapes`` (those that were asked for). ``items``, where
+    there are any, are the lengths of sequences by input; None stands for an optional that is absent.
     """
 
     arrays: dict[str, Array]
@@ -49,7 +53,12 @@ class Feed:
         """Return the recipe in a few words, fit for a terminal: ``drawn with seed 0, N=2``."""
         source = show(self.recipe.get("source", "given"))
         seed = f"{source} with seed {self.recipe['seed']}" if source == "drawn" and "seed" in self.recipe else source
-        return ", ".join([seed, *(f"{show(name)}={size}" for name, size in self.recipe.get("dims", {}).items())])
+        dims = (f"{show(name)}={size}" for name, size in self.recipe.get("dims", {}).items())
+        items = (
+            f"{show(name)} {'absent' if count is None else f'of {count}'}"
+            for name, count in self.recipe.get("items", {}).items()
+        )
+        return ", ".join([seed, *dims, *items])
 
 
 def draw(
@@ -61,36 +70,66 @@ def draw(
 ) -> Feed:
     """Return a valid feed for ``graph``.
 
-    ``shapes`` gives inputs a shape, ``ranges`` a lowest and a highest value (both included). ``variant`` 1 gives every
-    dimension that is left open another size. Raises FeedError for an input that cannot be drawn (a sequence, an
-    unknown type or rank) or a shape that the model does not allow.
+    ``shapes`` gives inputs a shape (a sequence: that of each of its tensors), ``ranges`` a lowest and a highest value
+    (both included). ``variant`` 1 gives every dimension that is left open another size, sequences another length, and
+    leaves out every optional. Raises FeedError for an input that cannot be drawn (a map, an unknown type or rank) or a
+    shape that the model does not allow.
     """
     shapes, ranges = shapes or {}, ranges or {}
-    for value in graph.inputs:
-        if value.kind != "tensor" or value.dtype == 0:
-            what = "of unknown type" if value.kind == "tensor" else f"of kind {value.kind}"
-            raise FeedError(f"input {quoted(value.name)} is {what}; only tensors can be drawn or read from a file")
+    holds = inputs_of(graph)
+    for name, held in holds.items():
+        if held.item.kind != "tensor" or held.item.dtype == 0:
+            what = "of unknown type" if held.item.kind in ("tensor", "unknown") else f"of type {held.text()}"
+            can = "tensors, and sequences and optionals of them, can be drawn or read from a file"
+            raise FeedError(f"input {quoted(name)} is {what}; only {can}")
+    items = _items(holds, shapes)
     dims = sizes_for(graph, shapes, variant)
-    sizes = {value.name: _shape(value, shapes, dims) for value in graph.inputs}
+    sizes = {name: _shape(value, shapes, dims) for name, value in items.items()}
     known = Known(graph, dims, sizes)
     arrays = {}
-    for value in graph.inputs:
-        shape = sizes[value.name]
-        size = math.prod(shape) * numpy_dtype(value.dtype).itemsize
+    for name, value in items.items():
+        shape, held = sizes[name], holds[name]
+        length = _LENGTH[variant] if held.sequence else 1
+        size = length * math.prod(shape) * numpy_dtype(value.dtype).itemsize
         if size > _MOST_BYTES:
-            raise FeedError(f"input {quoted(value.name)} would take {size >> 30} GiB; give it a smaller --shape")
-        key = seeded.key(seed, value.name)
-        if value.name in ranges:
-            arrays[value.name] = _in_range(key, value, shape, *ranges[value.name])
-        else:
-            arrays[value.name] = _by_use(known, key, value, shape)
-    recipe = {
+            raise FeedError(f"input {quoted(name)} would take {size >> 30} GiB; give it a smaller --shape")
+        if held.optional and variant:
+            arrays[name] = ABSENT
+            continue
+        labels = [f"{name}[{number}]" for number in range(length)] if held.sequence else [name]
+        use = None if name in ranges else use_of(known, value, shape)
+        drawn = [
+            _in_range(key, value, shape, *ranges[name]) if name in ranges else _by_use(use, key, value, shape)
+            for key in (seeded.key(seed, label) for label in labels)
+        ]
+        arrays[name] = boxed(drawn) if held.sequence else drawn[0]
+    recipe: dict[str, Any] = {
         "source": "drawn",
         "seed": seed,
         "dims": dims,
         "shapes": {name: list(shape) for name, shape in shapes.items()},
     }
-    return Feed(arrays, recipe)
+    return Feed(arrays, recipe | counts_of(holds, arrays))
+
+
+def counts_of(holds: Mapping[str, Held], arrays: Mapping[str, Array]) -> dict[str, Any]:
+    """Return what a recipe says of sequences and absent optionals, nothing where there are none."""
+    given = {name: array for name, array in arrays.items() if name in holds}
+    counts = {
+        name: None if is_absent(array) else len(array)
+        for name, array in given.items()
+        if holds[name].sequence or is_absent(array)
+    }
+    return {"items": counts} if counts else {}
+
+
+def _items(holds: Mapping[str, Held], shapes: Shapes) -> dict[str, Value]:
+    """Return what the inputs are made of: themselves, or the tensors of a sequence."""
+    found = {}
+    for name, held in holds.items():
+        loose = held.sequence and held.item.shape is None and name not in shapes
+        found[name] = replace(held.item, shape=_ANY_RANK) if loose else held.item
+    return found
 
 
 # -- shapes
@@ -102,10 +141,11 @@ def sizes_for(graph: Graph, shapes: Shapes, variant: int = 0) -> dict[str, int]:
     In this order: what ``shapes`` says; a first dimension that is unnamed or named like a batch: 2; an unnamed one
     that a Conv, MatMul or Gemm demands: that; height and width of float images (rank 4 and 5): 64, 96, 128 ... (nets
     that halve and double need multiples of 32); any other: the next of 3, 5, 7, 11 ... A symbol has one size
-    everywhere; ``a + b`` and ``2*a`` are computed from theirs. Distinct sizes show up axes that are confused.
+    everywhere; ``a + b`` and ``2*a`` are computed from theirs. Distinct sizes show up axes that are confused. For a
+    sequence it is about its tensors, which have one shape; 2x3 where they may have any rank.
     ``variant`` 1 takes a batch of 1, and begins with 96 and with 5 in those rows. Raises FeedError.
     """
-    inputs = {value.name: value for value in graph.inputs}
+    inputs = _items(inputs_of(graph), shapes)
     for name in shapes:
         if name not in inputs:
             raise FeedError(f"--shape: the model has no input {quoted(name)}{did_you_mean(name, inputs)}")
@@ -216,8 +256,7 @@ def _primes() -> Iterator[int]:
 # -- values
 
 
-def _by_use(known: Known, key: int, value: Value, shape: tuple[int, ...]) -> Array:
-    use = use_of(known, value, shape)
+def _by_use(use: Array | Bounds | None, key: int, value: Value, shape: tuple[int, ...]) -> Array:
     dtype = numpy_dtype(value.dtype)
     if isinstance(use, np.ndarray):
         try:

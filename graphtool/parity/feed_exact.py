@@ -135,6 +135,8 @@ EXACT: dict[tuple[str, int], Rule] = {
     ("Resize", 3): _sizes,
     ("ReverseSequence", 1): _time(0),
     ("SequenceAt", 1): _always(0),
+    ("SequenceErase", 1): _always(0),
+    ("SequenceInsert", 2): _always(0),
     ("Slice", 1): _always(0),
     ("Slice", 2): _always(2**31 - 1),
     ("Slice", 3): _counting,

@@ -1,4 +1,4 @@
-"""Extreme feeds, made from a feed that runs: zeros, large, negative, integers at their bounds.
+"""Extreme feeds, made from a feed that runs: zeros, large, negative, integers at their bounds, sequences of nothing.
 
 Only values that may be any are changed. What an operator demands (indices inside their table, masks, divisors, sizes)
 stays inside its bounds or as it was, and so do integers that may be sizes (rank 0 and 1) and, where the graph divides
@@ -7,7 +7,8 @@ integers, all of them: a division by zero ends the process.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import ml_dtypes
@@ -18,35 +19,49 @@ from onnx import TensorProto
 from graphtool.graph import Graph, Value
 from graphtool.graph.bodies import walk
 from graphtool.graph.opset import numpy_dtype
-from graphtool.parity.feed import Feed
+from graphtool.parity.containers import Held, each, first, inputs_of, is_absent
+from graphtool.parity.feed import Feed, counts_of
 from graphtool.parity.feed_reads import Known
 from graphtool.parity.feed_rules import Bounds, use_of
 from graphtool.parity.metrics import equal
 
 Array = NDArray[Any]
+Change = Callable[[Value, Array, "Bounds | None", bool], Array]
 
 LARGE = 1000.0  # times a number near a standard normal; less where the type ends before
 
 
 def extremes(graph: Graph, feed: Feed) -> list[Feed]:
-    """Return the feeds ``zeros``, ``large``, ``negative`` and ``bounds`` of the shapes of ``feed``.
+    """Return the feeds ``zeros``, ``large``, ``negative`` and ``bounds`` of the shapes of ``feed``, and ``empty``.
 
-    One that would be the feed itself is left out. Whether the graph runs on them is for the caller to find out.
+    ``empty`` has every sequence without an item. One that would be the feed itself is left out. Whether the graph runs
+    on them is for the caller to find out.
     """
-    known = Known(graph, feed.recipe.get("dims", {}), {name: array.shape for name, array in feed.arrays.items()})
+    known = Known(graph, feed.recipe.get("dims", {}), {name: first(array).shape for name, array in feed.arrays.items()})
     divides = _divides_integers(graph)
-    uses = {v.name: use_of(known, v, feed.arrays[v.name].shape) for v in graph.inputs if v.name in feed.arrays}
+    holds = {name: held for name, held in inputs_of(graph).items() if name in feed.arrays}
+    uses = {name: use_of(known, held.item, known.sizes[name]) for name, held in holds.items()}
+    changes: dict[str, Callable[[str, Array], Array]] = {
+        kind: partial(_changed, change, holds, uses, divides) for kind, change in _KINDS.items()
+    }
+    changes["empty"] = lambda name, array: array[:0] if holds[name].sequence and not is_absent(array) else array
     found = []
-    for kind, change in _KINDS.items():
-        arrays = dict(feed.arrays)
-        for value in graph.inputs:
-            use = uses.get(value.name)
-            if value.name in uses and not isinstance(use, np.ndarray):
-                # of a scalar numpy makes no array
-                arrays[value.name] = np.asarray(change(value, feed.arrays[value.name], use, divides))
+    for kind, changed in changes.items():
+        arrays = {n: changed(n, array) if n in holds else array for n, array in feed.arrays.items()}
         if any(not equal(array, feed.arrays[name]) for name, array in arrays.items()):
-            found.append(Feed(arrays, {**feed.recipe, "source": kind}))
+            found.append(Feed(arrays, {**feed.recipe, "source": kind, **counts_of(holds, arrays)}))
     return found
+
+
+def _changed(
+    change: Change, holds: Mapping[str, Held], uses: Mapping[str, Array | Bounds | None], divides: bool,
+    name: str, array: Array,
+) -> Array:  # fmt: skip
+    use = uses[name]
+    if isinstance(use, np.ndarray):
+        return array
+    # of a scalar numpy makes no array
+    return each(array, lambda tensor: np.asarray(change(holds[name].item, tensor, use, divides)))
 
 
 def _divides_integers(graph: Graph) -> bool:
@@ -119,7 +134,7 @@ def _bounds(value: Value, array: Array, use: Bounds | None, divides: bool) -> Ar
     return made[np.arange(array.size) % 2].reshape(array.shape)
 
 
-_KINDS: dict[str, Callable[[Value, Array, Bounds | None, bool], Array]] = {
+_KINDS: dict[str, Change] = {
     "zeros": _zeros,
     "large": _large,
     "negative": _negative,

@@ -12,19 +12,21 @@ import os
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 
 from graphtool.errors import FeedError, did_you_mean, quoted, show
 from graphtool.graph import Graph, Value, dtype_name
 from graphtool.graph.opset import numpy_dtype
-from graphtool.graph.values import value_of
+from graphtool.parity.containers import ABSENT, Held, boxed, held_of, inputs_of, is_absent, is_sequence
 from graphtool.parity.eps import is_extension
-from graphtool.parity.feed import Feed
+from graphtool.parity.feed import Feed, counts_of
+from graphtool.parity.protos import from_pb
 
 Array = NDArray[Any]
 
@@ -35,9 +37,11 @@ _SUFFIXES = (".npz", ".npy", ".bin", ".pb")
 def feed_from(given: str | Path | Sequence[str | Path], graph: Graph) -> Feed:
     """Return the feed in one or more files.
 
-    Each is ``PATH`` or, for a single tensor, ``INPUT=PATH``. ``.npz`` holds arrays by input name. ``.npy``, ``.pb`` (a
-    TensorProto) and ``.bin`` (raw little-endian numbers in the model's type and shape; one open dimension is
-    worked out from the size) hold one tensor. A folder holds ``input_0.pb``, ``input_1.pb`` ... in the order of
+    Each is ``PATH`` or, for a single input, ``INPUT=PATH``. ``.npz`` holds arrays by input name; the tensors of a
+    sequence ``s`` are ``s[0]``, ``s[1]`` ..., and ``s[]`` with the text ``empty`` or ``absent`` is one without any, or
+    an optional that is not there. ``.npy``, ``.pb`` (a TensorProto, and for such inputs a SequenceProto or
+    OptionalProto) and ``.bin`` (raw little-endian numbers in the model's type and shape; one open dimension is
+    worked out from the size) hold one input. A folder holds ``input_0.pb``, ``input_1.pb`` ... in the order of
     the graph's inputs (ONNX's test_data_set_N), or files named after the inputs. Raises FeedError.
     """
     items = [given] if isinstance(given, str | Path) else list(given)
@@ -63,7 +67,7 @@ def read_item(item: str | Path, graph: Graph) -> tuple[Path, dict[str, Array]]:
 def whole(arrays: dict[str, Array], graph: Graph, where: str) -> Feed:
     """Return arrays from ``where`` as a feed; raises FeedError where an input has none."""
     _check_complete(arrays, graph, where)
-    return Feed(arrays, {"source": where})
+    return Feed(arrays, {"source": where} | counts_of(inputs_of(graph), arrays))
 
 
 def write_npz(path: str | Path, feed: Feed | Mapping[str, Array], packed: bool = True) -> None:
@@ -77,11 +81,11 @@ def write_npz(path: str | Path, feed: Feed | Mapping[str, Array], packed: bool =
     kind = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
     try:
         with zipfile.ZipFile(temporary, "w", kind, compresslevel=1) as archive:
-            for name, array in arrays.items():
+            for name, array in (entry for given in arrays.items() for entry in _entries(*given)):
                 data = io.BytesIO()
                 plain = array.astype(np.str_) if array.dtype.hasobject else array
                 if is_extension(plain.dtype):  # only the bytes are kept
-                    plain = np.ascontiguousarray(plain).view(f"V{plain.dtype.itemsize}")
+                    plain = np.require(plain, requirements="C").view(f"V{plain.dtype.itemsize}")
                 np.lib.format.write_array(data, np.asarray(plain), allow_pickle=False)
                 archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), data.getvalue())
         temporary.replace(target)
@@ -91,10 +95,20 @@ def write_npz(path: str | Path, feed: Feed | Mapping[str, Array], packed: bool =
         temporary.unlink(missing_ok=True)
 
 
-def _accepted(graph: Graph) -> dict[str, Value]:
+def _entries(name: str, array: Array) -> list[tuple[str, Array]]:
+    """Return an array by the name that a file has it under; a sequence is several."""
+    if is_absent(array):
+        return [(f"{name}[]", np.array("absent"))]
+    if not is_sequence(array):
+        return [(name, array)]
+    items = [(f"{name}[{number}]", item) for number, item in enumerate(array)]
+    return items or [(f"{name}[]", np.array("empty"))]
+
+
+def _accepted(graph: Graph) -> dict[str, Held]:
     """Return what a feed may hold: the inputs, and initializers that are inputs as well."""
-    known = {value.name: value for value in graph.inputs}
-    overridable = {info.name: value_of(info) for info in graph.proto.graph.input if info.name not in known}
+    known = inputs_of(graph)
+    overridable = {info.name: held_of(info) for info in graph.proto.graph.input if info.name not in known}
     return known | overridable
 
 
@@ -102,7 +116,7 @@ def _at(path: Path) -> str:
     return f"feed {quoted(path)}"
 
 
-def _split(item: str, inputs: Mapping[str, Value]) -> tuple[str | None, Path]:
+def _split(item: str, inputs: Mapping[str, Held]) -> tuple[str | None, Path]:
     """Return input name and path of ``INPUT=PATH``; a name may hold ``=``, and so may a path."""
     for name in sorted(inputs, key=len, reverse=True):
         if item.startswith(f"{name}="):
@@ -114,7 +128,7 @@ def _split(item: str, inputs: Mapping[str, Value]) -> tuple[str | None, Path]:
     return None, path
 
 
-def _read(name: str | None, path: Path, graph: Graph, inputs: Mapping[str, Value]) -> dict[str, Array]:
+def _read(name: str | None, path: Path, graph: Graph, inputs: Mapping[str, Held]) -> dict[str, Array]:
     if path.is_dir():
         return _read_folder(path, graph, inputs)
     if not path.is_file():
@@ -128,10 +142,10 @@ def _read(name: str | None, path: Path, graph: Graph, inputs: Mapping[str, Value
             names = ", ".join(quoted(value.name) for value in graph.inputs)
             raise FeedError(f"{_at(path)}: one tensor, but the model has inputs {names}: write INPUT={show(path)}")
         name = graph.inputs[0].name
-    return {name: _read_tensor(path, inputs[name])}
+    return {name: _read_one(path, inputs[name])}
 
 
-def _read_folder(path: Path, graph: Graph, inputs: Mapping[str, Value]) -> dict[str, Array]:
+def _read_folder(path: Path, graph: Graph, inputs: Mapping[str, Held]) -> dict[str, Array]:
     numbers = ((re.fullmatch(r"input_(\d+)\.(?:pb|bin|npy)", file.name), file) for file in path.iterdir())
     numbered = {int(found[1]): file for found, file in numbers if found}
     if numbered:
@@ -140,7 +154,7 @@ def _read_folder(path: Path, graph: Graph, inputs: Mapping[str, Value]) -> dict[
         for number, file in numbered.items():
             if number >= len(order):
                 raise FeedError(f"{_at(file)}: the model has only {len(order)} inputs")
-        return {order[number]: _read_tensor(file, inputs[order[number]]) for number, file in sorted(numbered.items())}
+        return {order[number]: _read_one(file, inputs[order[number]]) for number, file in sorted(numbered.items())}
     files = {name: [path / f"{_file_name(name)}{suffix}" for suffix in _SUFFIXES[1:]] for name in inputs}
     found_files = {name: file for name, choices in files.items() for file in choices if file.is_file()}
     if not found_files:
@@ -149,7 +163,7 @@ def _read_folder(path: Path, graph: Graph, inputs: Mapping[str, Value]) -> dict[
             f"; give {show(path / sets[0])}" if sets else f", such as {show(_file_name(next(iter(inputs), 'x')))}.npy"
         )
         raise FeedError(f"{_at(path)}: holds neither input_0.pb nor a file named after an input{hint}")
-    return {name: _read_tensor(file, inputs[name]) for name, file in found_files.items()}
+    return {name: _read_one(file, inputs[name]) for name, file in found_files.items()}
 
 
 def _file_name(name: str) -> str:
@@ -157,22 +171,82 @@ def _file_name(name: str) -> str:
     return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
 
 
-def _read_npz(path: Path, name: str | None, inputs: Mapping[str, Value]) -> dict[str, Array]:
+def _read_npz(path: Path, name: str | None, inputs: Mapping[str, Held]) -> dict[str, Array]:
     if name is not None:
         raise FeedError(f"{_at(path)}: an .npz holds arrays by input name; leave out {quoted(name)}=")
-    arrays = {}
+    arrays: dict[str, Array] = {}
+    items: dict[str, dict[int, Array]] = {}
     try:
         with np.load(path, allow_pickle=False) as archive:
             for found in archive.files:
-                if found not in inputs:
+                whole, number = _item_of(found, inputs)
+                if whole not in inputs:
                     hint = did_you_mean(found, inputs) or f"; it has {', '.join(map(quoted, inputs))}"
                     raise FeedError(f"{_at(path)}: the model has no input {quoted(found)}{hint}")
-                arrays[found] = _fitting(path, archive[found], inputs[found])
+                held, array = inputs[whole], archive[found]
+                if number is None:
+                    arrays[whole] = _alone(path, array, held)
+                elif number < 0:
+                    arrays[whole] = _nothing(path, array, held)
+                else:
+                    value = replace(held.item, name=found)
+                    items.setdefault(whole, {})[number] = _fitting(path, array, value)
     except FeedError:
         raise
     except Exception as error:  # numpy, zipfile and zlib on a stranger's bytes
         raise FeedError(f"{_at(path)}: not a sound .npz file: {_first_line(error)}") from None
+    for whole, numbered in items.items():
+        missing = next((number for number in range(len(numbered)) if number not in numbered), None)
+        if missing is not None or whole in arrays:
+            why = f"no {quoted(f'{whole}[{missing}]')}" if missing is not None else f"{quoted(f'{whole}[]')} as well"
+            raise FeedError(f"{_at(path)}: it has items of input {quoted(whole)}, and {why}")
+        arrays[whole] = boxed([numbered[number] for number in range(len(numbered))])
     return arrays
+
+
+def _item_of(found: str, inputs: Mapping[str, Held]) -> tuple[str, int | None]:
+    """Return the input that an entry of a file belongs to, and which item it is: -1 says that there is none."""
+    part = None if found in inputs else re.fullmatch(r"(.*)\[(\d{0,9})\]", found, re.DOTALL)
+    held = inputs.get(part[1]) if part is not None else None
+    if part is None or held is None or not (held.sequence or (not part[2] and (held.optional or _is_text(held)))):
+        return found, None
+    return part[1], int(part[2] or -1)
+
+
+def _is_text(held: Held) -> bool:
+    return held.item.dtype == TensorProto.STRING
+
+
+def _alone(path: Path, array: Array, held: Held) -> Array:
+    """Return a tensor that is a whole input, present where that is optional."""
+    _check_readable(path, held)
+    return _fitting(path, array, held.item)
+
+
+def _check_readable(path: Path, held: Held, alone: bool = True) -> None:
+    """Raise FeedError where no file holds such an input, or no file of one tensor where it is ``alone``."""
+    name = held.item.name
+    if held.item.kind != "tensor":
+        only = "only tensors, and sequences and optionals of them, can be read"
+        raise FeedError(f"{_at(path)}: input {quoted(name)} is of type {held.text()}; {only}")
+    if alone and held.sequence:
+        needs = f"an .npz with {quoted(f'{name}[0]')}, {quoted(f'{name}[1]')} ... or a .pb"
+        raise FeedError(f"{_at(path)}: input {quoted(name)} is {held.text()}, which needs {needs}")
+
+
+def _nothing(path: Path, array: Array, held: Held) -> Array:
+    text = str(array)
+    if text == "absent" and held.optional:
+        return ABSENT
+    if text == "empty" and held.sequence:
+        return boxed([])
+    if text == "empty" and _is_text(held):  # of strings, and as an array no other than a sequence of nothing
+        return _fitting(path, boxed([]), held.item)
+    name = held.item.name
+    can = " or ".join(["'absent'"] * held.optional + ["'empty'"] * held.sequence)
+    raise FeedError(
+        f"{_at(path)}: {quoted(f'{name}[]')} of input {quoted(name)}, {held.text()}, must be the text {can}"
+    )
 
 
 def _first_line(error: Exception) -> str:
@@ -181,24 +255,26 @@ def _first_line(error: Exception) -> str:
     return show(str(error).partition("\n")[0] or type(error).__name__)
 
 
-def _read_tensor(path: Path, value: Value) -> Array:
-    """Read a file that holds one tensor."""
-    if value.kind != "tensor":
-        raise FeedError(f"{_at(path)}: input {quoted(value.name)} is of kind {value.kind}; only tensors can be read")
+def _read_one(path: Path, held: Held) -> Array:
+    """Read a file that holds one input."""
+    _check_readable(path, held, alone=path.suffix != ".pb")
     try:
         if path.suffix == ".bin":
-            return _from_raw(path, path.read_bytes(), value)
+            return _from_raw(path, path.read_bytes(), held.item)
         if path.suffix == ".npy":
-            return _fitting(path, np.load(path, allow_pickle=False), value)
-        tensor = TensorProto.FromString(path.read_bytes())
-        if tensor.data_location == TensorProto.EXTERNAL:
-            raise FeedError(f"{_at(path)}: its data lies in another file, which is not read")
-        return _fitting(path, numpy_helper.to_array(tensor), value)
+            return _fitting(path, np.load(path, allow_pickle=False), held.item)
+        array = from_pb(path.read_bytes(), held)
     except FeedError:
         raise
     except Exception as error:  # numpy, protobuf and onnx on a stranger's bytes
-        kind = "TensorProto" if path.suffix == ".pb" else path.suffix
-        raise FeedError(f"{_at(path)}: not a sound {kind} file: {_first_line(error)}") from None
+        kind = "" if path.suffix == ".pb" else f"not a sound {path.suffix} file: "
+        raise FeedError(f"{_at(path)}: {kind}{_first_line(error)}") from None
+    if is_absent(array):
+        return array
+    if not held.sequence:
+        return _fitting(path, array, held.item)
+    names = (replace(held.item, name=f"{held.item.name}[{number}]") for number in range(len(array)))
+    return boxed([_fitting(path, item, value) for item, value in zip(array, names, strict=True)])
 
 
 def _from_raw(path: Path, data: bytes, value: Value) -> Array:
@@ -242,6 +318,7 @@ def _fitting(path: Path, array: Array, value: Value) -> Array:
 def _check_complete(arrays: Mapping[str, Array], graph: Graph, where: str) -> None:
     missing = [value for value in graph.inputs if value.name not in arrays]
     if missing:
-        lacks = ", ".join(f"{quoted(value.name)} ({value.type_text()})" for value in missing[:5])
+        holds = inputs_of(graph)
+        lacks = ", ".join(f"{quoted(value.name)} ({holds[value.name].text()})" for value in missing[:5])
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise FeedError(f"feed {quoted(where)}: nothing for input {lacks}{more}")

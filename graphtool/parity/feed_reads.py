@@ -14,6 +14,7 @@ from graphtool.graph.bodies import bodies
 # operators that move, convert or clamp an input, and at which places; None: at any
 _MOVES: dict[str, tuple[int, ...] | None] = {
     **dict.fromkeys(("Cast", "CastLike", "Clip", "Dropout", "Expand", "Flatten", "Identity", "Reshape", "Slice"), (0,)),
+    **dict.fromkeys(("Optional", "OptionalGetElement", "SequenceAt", "SequenceErase", "SequenceInsert"), (0,)),
     **dict.fromkeys(("Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"), (0,)),
     **dict.fromkeys(("Concat", "Max", "Min"), None),
     "Where": (1, 2),

@@ -135,8 +135,8 @@ class Following:
         for value in after.inputs:
             old = renamed.get(value.name, value.name)
             array = self.feed[old]
-            wanted = ops.numpy_dtype(value.dtype)
-            if value.dtype and array.dtype != wanted:
+            wanted = ops.numpy_dtype(value.dtype) if value.dtype else array.dtype  # a sequence has none
+            if array.dtype != wanted:
                 cast = array.astype(wanted)
                 back = cast.astype(array.dtype)
                 if not equal(array, back):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnx import TensorProto
 
 from graphtool import seeded
 from graphtool.graph import Graph
+from graphtool.parity.containers import each
 from graphtool.parity.feed_reads import readers_of
 
 Array = NDArray[Any]
@@ -65,8 +67,9 @@ def nudged_weights(graph: Graph, seed: int, direction: int) -> dict[str, Array]:
 
 def nudged_feed(arrays: Mapping[str, Array], seed: int, direction: int, graph: Graph | None = None) -> dict[str, Array]:
     """Return the inputs of a run with every float nudged; those that are no data to ``graph`` stay as they are."""
+    keys = {name: seeded.key(seed, name) for name in arrays if graph is None or not _is_exact(graph, name)}
     return {
-        name: array if graph is not None and _is_exact(graph, name) else nudge(array, seeded.key(seed, name), direction)
+        name: each(array, partial(nudge, seed=keys[name], direction=direction)) if name in keys else array
         for name, array in arrays.items()
     }
 

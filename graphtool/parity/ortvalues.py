@@ -23,15 +23,21 @@ def is_foreign(type_text: str) -> bool:
     return re.match(r"tensor\((bfloat16|float8|float4|u?int[24]\))", type_text) is not None
 
 
-def to_ort(array: Array) -> Any:
-    """Return an OrtValue over the array's memory; the array must outlive it. RunError for 4-bit types."""
+def to_ort(array: Any) -> Any:
+    """Return an OrtValue over the array's memory; the array must outlive it.
+
+    Raises RunError for 4-bit types, and for a list (a sequence) and None (an absent optional).
+    """
+    if not isinstance(array, np.ndarray):
+        what = "an absent optional" if array is None else "a sequence"
+        raise RunError(f"onnxruntime's Python makes no value of its own of {what}", "op")
     if not is_extension(array.dtype):
         # strings are copied and may come in any of numpy's string types
         return ort.OrtValue.ortvalue_from_numpy(array.astype(object) if array.dtype.kind in "US" else array)
     code = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
     if re.match(r"u?int[24]|float[46]", array.dtype.name):  # several numbers a byte
         raise RunError(f"onnxruntime's Python takes no input of type {array.dtype.name}", "op")
-    bare = np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
+    bare = np.require(array, requirements="C").view(f"u{array.dtype.itemsize}")
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(bare, code)
 
 

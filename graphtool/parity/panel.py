@@ -15,6 +15,7 @@ from graphtool.graph import Graph
 from graphtool.parity.adapt import KINDS
 from graphtool.parity.alone import judge_alone
 from graphtool.parity.budget import Budget
+from graphtool.parity.containers import joined
 from graphtool.parity.eps import eps_of, is_extension
 from graphtool.parity.feed import Feed
 from graphtool.parity.judge import Closing, Judge
@@ -221,7 +222,8 @@ def _severity(verdict: Verdict) -> tuple[bool, int, float, float]:
 
 
 def finite(array: Array) -> bool:
-    """Whether an array, of whatever type, has no infinity and no NaN."""
+    """Whether an array, of whatever type or a sequence, has no infinity and no NaN."""
+    array = joined(array)
     if eps_of(array.dtype) == 0:
         return True
     wide = array.astype(np.float32) if is_extension(array.dtype) else array

@@ -36,8 +36,8 @@ class Reference:
         except Exception as error:  # of its own kinds for each thing it lacks
             raise RunError(f"onnx's reference evaluator cannot take the graph: {_line(error)}", "op") from None
 
-    def run(self, outputs: Sequence[str], arrays: Mapping[str, Array]) -> list[Any]:
-        """Return the tensors of those names, inner ones too."""
+    def run(self, outputs: Sequence[str], arrays: Mapping[str, Any]) -> list[Any]:
+        """Return the tensors of those names, inner ones too; a sequence is given as a list, nothing as None."""
         try:
             with guard.phase("onnx's reference evaluator runs the graph"), np.errstate(all="ignore"):
                 return list(self._evaluator.run(list(outputs), dict(arrays)))

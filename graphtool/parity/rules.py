@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from graphtool.errors import GraphtoolError, quoted
 from graphtool.parity.budget import Budget, broken, own_budgets
 from graphtool.parity.double import NoTruth
-from graphtool.parity.eps import eps_of
 from graphtool.parity.metrics import Figures, compare, equal
 from graphtool.parity.ties import loose_labels
 from graphtool.parity.tolerance import close_tolerance, least_tolerance
@@ -153,7 +152,7 @@ def _close(
         known = start.tolerance
         tolerance = {name: known.get(own.get(name, name), least) for name, least in tolerance.items()}
     over = [name for name, allowed in tolerance.items() if figures[name].max_abs > allowed]
-    ties = _ties(start, {name: pairs[name] for name in over if eps_of(pairs[name][0].dtype) == 0})
+    ties = _ties(start, {name: pairs[name] for name in over if not tolerance[name]})
     over = [name for name in over if name not in ties]
     if not over:
         notes = tuple(

@@ -14,6 +14,7 @@ _NO_OP = (
     re.compile(r'In Node, \("(?P<node>[^"]*)", .*No Op registered for (?P<op>\S+) with domain_version'),
     re.compile(r"Fatal error: (?:(?P<domain>[^\s(]*):)?(?P<op>[^\s:(]+)(?:\(-?\d+\))? is not a registered function/op"),
     re.compile(r"Could not find an implementation for (?P<op>[^\s(]+)\(\d+\) node with name '(?P<node>[^']*)'"),
+    re.compile(r"Failed to find kernel for (?P<op>[^\s(]+)\(\d+\) \(node:'(?P<node>[^']*)'"),
 )
 _AT_NODE = (
     re.compile(r"running (?P<op>\S+) node\. Name:'(?P<node>[^']*)' Status Message: (?P<rest>.*)", re.DOTALL),
@@ -44,7 +45,7 @@ def run_error(error: Exception, reason: Literal["load", "run"]) -> RunError:
         if found:
             named = found.groupdict()
             where = f" (node {quoted(named['node'])})" if named.get("node") else ""
-            lack = "for these element types" if pattern is _NO_OP[2] else "in this opset"
+            lack = "for these element types" if pattern in _NO_OP[2:] else "in this opset"
             domain = f"{named['domain']}." if named.get("domain") else ""
             message = f"onnxruntime has no operator {quoted(domain + found['op'])} {lack}{where}"
             return RunError(message, "op", found["op"], named.get("node") or None)

@@ -73,7 +73,7 @@ def _packed(name: str, value: Array, arrays: dict[str, Array]) -> dict[str, Any]
         arrays[key] = np.frombuffer(json.dumps(words).encode(), np.uint8)  # numpy's text drops zeros at the end
         return {"kind": "strings", "key": key, "shape": list(value.shape)}
     if is_extension(value.dtype):
-        arrays[key] = np.ascontiguousarray(value).view(f"u{value.dtype.itemsize}")
+        arrays[key] = np.require(value, requirements="C").view(f"u{value.dtype.itemsize}")
         return {"kind": "tensor", "key": key, "type": value.dtype.name}
     arrays[key] = value
     return {"kind": "tensor", "key": key, "type": value.dtype.name}

@@ -34,6 +34,7 @@ from graphtool import guard, kernels
 from graphtool.errors import FeedError, UsageError, did_you_mean, quoted
 from graphtool.graph import Graph
 from graphtool.graph.weights import filled, is_external, payload_bytes
+from graphtool.parity.containers import boxed, first, inputs_of, native
 from graphtool.parity.eps import is_extension
 from graphtool.parity.halves import rounded
 from graphtool.parity.ortvalues import from_ort, is_foreign, to_ort
@@ -119,6 +120,7 @@ class Session:
         self.outputs = list(dict.fromkeys(outputs if outputs is not None else (value.name for value in graph.outputs)))
         self._reference: Reference | None = None
         self._graph, self._weights = graph, weights
+        self._holds = inputs_of(graph)
         graph = rounded(graph)
         given = weight_arrays(graph, weights)
         if level != "off":  # the optimizer drops what nobody reads before it looks for what it was given
@@ -175,8 +177,8 @@ class Session:
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Return the outputs by name for inputs by name.
 
-        A sequence or map comes back as an array of objects. Raises FeedError for a missing or unknown input, RunError
-        where onnxruntime cannot run.
+        Sequences and optionals are held as ``containers`` says, a map as an array of objects. Raises FeedError for a
+        missing or unknown input, RunError where onnxruntime cannot run.
         """
         for name in arrays:
             if name not in self._takes | self._may_take:
@@ -189,15 +191,16 @@ class Session:
         Session.work.runs += 1
         Session.work.nodes += self._nodes
         try:
+            feed = {name: native(array, self._holds.get(name)) for name, array in arrays.items()}
             if self._reference is not None:
-                found = self._reference.run(self.outputs, arrays)
+                found = self._reference.run(self.outputs, feed)
                 return {name: _as_array(value) for name, value in zip(self.outputs, found, strict=True)}
             with guard.phase(self._phase, _SECONDS_A_BYTE * sum(array.nbytes for array in arrays.values())):
-                if self._foreign or any(is_extension(array.dtype) for array in arrays.values()):
-                    feed = {name: to_ort(array) for name, array in arrays.items()}
-                    found = [from_ort(value) for value in self._session.run_with_ort_values(self.outputs, feed)]
+                if self._foreign or any(is_extension(first(array).dtype) for array in arrays.values()):
+                    values = {name: to_ort(array) for name, array in feed.items()}
+                    found = [from_ort(value) for value in self._session.run_with_ort_values(self.outputs, values)]
                 else:
-                    found = self._session.run(self.outputs, dict(arrays))
+                    found = self._session.run(self.outputs, feed)
         except RunError as error:
             if self._reference is not None:
                 raise
@@ -280,8 +283,5 @@ def _as_array(value: Any) -> Array:
     if isinstance(value, np.ndarray):
         return value
     if isinstance(value, list):
-        boxed = np.empty(len(value), object)
-        for place, item in enumerate(value):
-            boxed[place] = item
-        return boxed
+        return boxed(value)
     return np.array(value, object) if value is None or isinstance(value, dict) else np.asarray(value)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
+from graphtool.parity.containers import is_sequence
 from graphtool.parity.eps import eps_of
 from graphtool.parity.session import Session
 from graphtool.parity.tolerance import TIMES_NOISE, close_tolerance, disturbed
@@ -65,12 +66,12 @@ def level(margin: Array, tolerance: float) -> Mask:
 
 
 def loose_labels(graph: Graph, feed: Mapping[str, Array], outputs: Mapping[str, Array]) -> dict[str, Loose]:
-    """Return for each output that is no float where it may be another number on another machine.
+    """Return for each output that is no float and no sequence where it may be another number on another machine.
 
     For the labels of an ArgMax or ArgMin: at the ties of its scores. For any other: where it changed in one of two
     disturbed runs, and at 8 times as many positions in all. Takes up to six more runs; none where all are floats.
     """
-    labels = {name: array for name, array in outputs.items() if eps_of(array.dtype) == 0}
+    labels = {name: array for name, array in outputs.items() if not eps_of(array.dtype) and not is_sequence(array)}
     sources = {name: place for name in labels if (place := _scores(graph, name)) is not None}
     found = {}
     if sources:

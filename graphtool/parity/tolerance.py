@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from graphtool.graph import Graph
 from graphtool.graph.opset import numpy_dtype
 from graphtool.kernels import Level
+from graphtool.parity.containers import joined
 from graphtool.parity.eps import eps_of, is_extension
 from graphtool.parity.metrics import compare
 from graphtool.parity.noise import nudged_feed, nudged_weights
@@ -63,7 +64,11 @@ def origin(graph: Graph, name: str, dtype: DType) -> Origin:
 
 
 def least_tolerance(graph: Graph, name: str, array: Array) -> float:
-    """Return what rounding alone allows the tensor ``name`` with the value ``array``; needs no run. 0 for no float."""
+    """Return what rounding alone allows the tensor ``name`` with the value ``array``; needs no run. 0 for no float.
+
+    A sequence is allowed what its numbers end to end are.
+    """
+    array = joined(array)
     return _allowed(origin(graph, name, array.dtype), array, 0.0) if eps_of(array.dtype) else 0.0
 
 
@@ -73,7 +78,7 @@ def close_tolerance(graph: Graph, feed: Mapping[str, Array], outputs: Mapping[st
     ``outputs`` are tensors of ``graph``, which onnxruntime can run, as computed from ``feed`` with optimizations off.
     Takes two more runs, a third where an output is cast, and a copy of the weights. 0 for what is no float.
     """
-    floats = {name: array for name, array in outputs.items() if eps_of(array.dtype)}
+    floats = {name: flat for name, array in outputs.items() if eps_of((flat := joined(array)).dtype)}
     origins = {name: origin(graph, name, array.dtype) for name, array in floats.items()}
     computed = dict(floats)
     inner = sorted({found.name for found in origins.values()} - floats.keys())
@@ -98,7 +103,7 @@ def disturbed(graph: Graph, feed: Mapping[str, Array], names: Sequence[str]) -> 
 def _noise(graph: Graph, feed: Mapping[str, Array], tensors: Mapping[str, Array]) -> dict[str, float]:
     noise = dict.fromkeys(tensors, 0.0)
     for found in disturbed(graph, feed, list(tensors)) if tensors else ():
-        for name, array in found.items():
+        for name, array in ((name, joined(array)) for name, array in found.items()):
             if array.shape == tensors[name].shape:  # a size may depend on the data
                 moved = compare(tensors[name], array).max_abs
                 noise[name] = max(noise[name], moved if np.isfinite(moved) else 0.0)

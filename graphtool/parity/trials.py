@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from graphtool.errors import FeedError, UsageError
 from graphtool.graph import Graph
 from graphtool.graph.weights import payload_bytes
+from graphtool.parity.containers import first, is_absent
 from graphtool.parity.feed import Feed, Shapes, draw
 from graphtool.parity.feed_extremes import extremes
 from graphtool.parity.metrics import equal
@@ -84,5 +85,5 @@ def _same(one: Feed, other: Feed) -> bool:
     return all(equal(array, other.arrays[name]) for name, array in one.arrays.items())
 
 
-def _sizes(feed: Feed) -> list[tuple[int, ...]]:
-    return [array.shape for array in feed.arrays.values()]
+def _sizes(feed: Feed) -> list[tuple[object, ...]]:
+    return [(is_absent(array), array.shape, first(array).shape) for array in feed.arrays.values()]
