@@ -132,6 +132,7 @@ def bench_resnet() -> None:
     """Ten local passes on ResNet-50 at 512x1024: judged on cones, and each by a run of the whole graph."""
     from graphtool.graph import Graph
     from graphtool.parity.feed import draw
+    from graphtool.parity.forecast import forecast
     from graphtool.parity.judge import Judge
     from graphtool.rewrite import Catalog, apply_stage, parse_pipeline
 
@@ -139,7 +140,8 @@ def bench_resnet() -> None:
     graph = Graph.from_proto(resnet())
     original, feed = graph.copy(), draw(graph)
     steps = []
-    for stage in parse_pipeline(",".join(PASSES), catalog):
+    stages = parse_pipeline(",".join(PASSES), catalog)
+    for stage in stages:
         before = graph.copy()
         outcome = apply_stage(graph, stage, catalog)
         assert outcome.applied.matches, f"{stage.spec.name} finds nothing"
@@ -147,7 +149,8 @@ def bench_resnet() -> None:
 
     totals = {}
     for kind in ("whole", "cones"):
-        begun, judge = cpu(lambda kind=kind: Judge(original, feed, {}, record=kind == "cones"))
+        record = kind == "cones" and (lambda: forecast(original, stages, catalog, feed.arrays))
+        begun, judge = cpu(lambda record=record: Judge(original, feed, {}, record=record))
         assert judge.cones is not None
         judge.cones.on &= kind == "cones"
         costs = []
@@ -158,6 +161,8 @@ def bench_resnet() -> None:
             print(f"    {kind} {spec.name} ({spec.parity}): {cost:.3f} s, {verdict.judged}, {verdict.rule}")
         closed, closing = cpu(judge.close)
         assert closing is None or closing.verdict is None
+        held, spilled = judge.cones.tape.held >> 20, judge.cones.tape.spilled >> 20
+        print(f"    {kind}: recorded {held} MB in memory, {spilled} MB in the file")
         print(f"    {kind}: begin {begun:.2f} s, passes {sum(costs):.2f} s, end {closed:.2f} s")
         totals[kind] = begun, costs, closed
     (begun, naive, _), (began, costs, closed) = totals["whole"], totals["cones"]

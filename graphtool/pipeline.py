@@ -155,14 +155,13 @@ def begin(
     state = Run(graph, original, stages, notes=notes)
     if feed:
         from graphtool.parity.feed import Feed
+        from graphtool.parity.forecast import recording
         from graphtool.parity.panel import Panel
         from graphtool.parity.trials import Trial
 
         trials = [Trial(feed, must=True)] if isinstance(feed, Feed) else feed
         state.feed = trials[0].feed
-        local = [stage.spec.parity for stage in stages if not stage.spec.interface]
-        # one exact pass is cheapest judged by one whole run; one close pass may need recorded tensors in any case
-        record = "close" in local or local.count("exact") > 1
+        record = recording(original, stages, catalog, state.feed.arrays, budgets)
         state.judge = Panel(original, trials, catalog.semantics(), budgets, truth, record)
         fault = state.judge.fault
         if fault is not None and not any(stage.spec.parity == "repair" for stage in stages):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from graphtool.graph import Graph, check
 from graphtool.parity.feed import Feed, draw
 from graphtool.parity.judge import Judge
 from graphtool.parity.metrics import equal
+from graphtool.parity.tape import Tape
 from graphtool.rewrite import Outcome, Pass, apply_stage
 
 SOAK = int(os.environ.get("GRAPHTOOL_SOAK", "0"))
@@ -79,9 +81,21 @@ def spoiled(graph: Graph, rng: random.Random) -> Graph:
     return own
 
 
-def both_say(graph: Graph, feed: Feed, steps: list[Step]) -> list[tuple[str, bool]]:
-    """Hold the verdicts of two judges against each other; return how each step was judged, and whether accepted."""
-    judge = Judge(graph.copy(), feed, CATALOG.semantics(), record=True)
+def some_of(graph: Graph, seed: int) -> frozenset[str]:
+    """Return half of the tensors, drawn."""
+    rng = random.Random(seed)
+    return frozenset(name for node in graph.nodes for name in node.output if name and rng.random() < 0.5)
+
+
+def both_say(graph: Graph, feed: Feed, steps: list[Step], seed: int) -> list[tuple[str, bool]]:
+    """Hold the verdicts of two judges against each other; return how each step was judged, and whether accepted.
+
+    Of every second seed the one has recorded not what it will need, but any tensors.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("graphtool.parity.cone.Tape", partial(Tape, memory=64))
+        record = partial(some_of, graph, seed) if seed % 2 else True
+        judge = Judge(graph.copy(), feed, CATALOG.semantics(), record=record)
     if judge.cones is None:
         return []
     judge.cones.share = float("inf")  # cones however large
@@ -93,6 +107,10 @@ def both_say(graph: Graph, feed: Feed, steps: list[Step]) -> list[tuple[str, boo
         found, whole = judge.judge(spec, outcome, before, after), other.judge(spec, outcome, before, after)
         said.append((found.judged, found.ok))
         assert whole.judged == "whole"
+        if found.ok and whole.rule == "not run":  # onnxruntime lacks an operator that is alone in the cone
+            closing = judge.close()
+            assert closing is not None and closing.verdict is not None and not closing.verdict.ok
+            return said[:-1]
         assert found.ok == whole.ok, f"{spec.name}: {found.judged} {found.reason} against {whole.reason}"
         if not found.ok:
             return said
@@ -109,16 +127,16 @@ def test_right_passes_and_wrong_ones_are_judged_alike() -> None:
         model = subject(seed)
         feed = Feed(model.runs[0][0])
         steps = passes(model.graph, rng, 12)
-        right = both_say(model.graph, feed, steps)
+        right = both_say(model.graph, feed, steps, seed)
         assert all(ok for _, ok in right)
         said += right
         for spec, outcome, before, after in steps[:2]:
             if set(feed.arrays) == {value.name for value in before.inputs}:
-                said += both_say(before, feed, [(spec, outcome, before, spoiled(after, rng))])
+                said += both_say(before, feed, [(spec, outcome, before, spoiled(after, rng))], seed)
         plain = CATALOG.get("remove_identity")
         for parity in ("exact", "close"):
             spec = replace(plain, parity=parity)
-            said += both_say(model.graph, feed, [(spec, Outcome(), model.graph, spoiled(model.graph, rng))])
+            said += both_say(model.graph, feed, [(spec, Outcome(), model.graph, spoiled(model.graph, rng))], seed)
     cones = [ok for judged, ok in said if judged.startswith("cone")]
     assert sum(cones) > len(SEEDS) and len(cones) - sum(cones) > len(SEEDS) // 3, (
         "both kinds of verdict came from cones"
@@ -137,7 +155,7 @@ def test_the_traps_are_judged_alike() -> None:
         feed = draw(graph)
         for spec, outcome, before, after in passes(graph, rng, len(NAMES) if SOAK else 25)[:1]:
             for now in (after, spoiled(after, rng)):
-                said += both_say(before, feed, [(spec, outcome, before, now)])
+                said += both_say(before, feed, [(spec, outcome, before, now)], number)
     assert any(ok for _, ok in said) and not all(ok for _, ok in said)
 
 

@@ -24,7 +24,7 @@ from graphtool.graph import opset as ops
 from graphtool.parity.hashes import Against, Numbers
 from graphtool.parity.metrics import equal
 from graphtool.parity.parts import View, draws, reads, run_part, work
-from graphtool.parity.record import CannotRecordError, record
+from graphtool.parity.record import CannotRecordError, Needed, record
 from graphtool.parity.runerror import RunError
 from graphtool.parity.session import Session, give_back
 from graphtool.parity.tape import Tape
@@ -60,6 +60,20 @@ class Cone:
     view: View
     nodes: int
     differ: dict[str, tuple[Array, Array]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """What it takes to run the changed nodes and to compare what they make.
+
+    ``fed`` are inputs that they read, ``wanted`` what they read of the graph before and ``ends`` what of theirs it has,
+    each with its name there; ``places`` are the nodes of the graph before that have to run for both.
+    """
+
+    fed: list[str]
+    wanted: dict[str, str]
+    ends: dict[str, str]
+    places: list[int]
 
 
 class Cones:
@@ -100,15 +114,16 @@ class Cones:
 
     # -- runs
 
-    def whole(self, view: View, feed: Arrays, recorded: bool) -> dict[str, Array]:
-        """Run the whole graph and return its outputs; with ``recorded`` keep tensors for cones to come."""
+    def whole(self, view: View, feed: Arrays, recording: bool | Needed) -> dict[str, Array]:
+        """Run the whole graph and return its outputs; with ``recording`` keep tensors for cones to come.
+
+        It may say which, should they be many.
+        """
         names = [value.name for value in view.graph.outputs]
         give_back()
-        if recorded and self.on and not self.loose:
+        if recording and self.on and not self.loose:
             try:
-                outputs = record(view, feed, self.tape, names)
-                self.tape.recorded = view
-                return outputs
+                return record(view, feed, self.tape, names, recording if callable(recording) else None)
             except (RunError, CannotRecordError):
                 self.on = False  # what the pieces cannot do, the whole may
         return Session(view.graph).run(feed)
@@ -175,7 +190,7 @@ class Cones:
         own.share = float("inf")
         try:
             if self.tape.recorded is not self.before:
-                own.whole(self.before, self._feed, recorded=True)
+                own.whole(self.before, self._feed, recording=True)
             found = own.cone(graph, feed, renamed, wanted).differ
         except (NoConeError, RunError):
             return None
@@ -184,31 +199,38 @@ class Cones:
     def _run(self, view: View, feed: Arrays, renamed: Mapping[str, str]) -> tuple[int, dict[str, tuple[Array, Array]]]:
         """Run the changed nodes; return how many nodes that took, and the tensors that differ, before and after."""
         changed = view.numbered.changed
-        nodes = [view.nodes[place] for place in changed]
+        need = self._needs(view, feed, renamed)
+        if not need.ends:
+            return 0, {}
+        try:
+            values = self._values(self.before, self._feed, need.places, need.wanted.values(), need.ends.values())
+            given = {name: values[old, False] for name, old in need.wanted.items()}
+            given |= {name: feed[name] for name in need.fed}
+            now = run_part(view, changed, given, sorted(need.ends))
+        except RunError as error:
+            raise NoConeError(str(error), fails=True) from None
+        pairs = {name: (values[old, True], now[name]) for name, old in need.ends.items()}
+        count = len(changed) + len(need.places)
+        return count, {name: pair for name, pair in pairs.items() if not equal(*pair)}
+
+    def _needs(self, view: View, feed: Arrays, renamed: Mapping[str, str]) -> _Needs:
+        """Return what it takes to run the changed nodes and to compare what they make."""
+        nodes = [view.nodes[place] for place in view.numbered.changed]
         made = {name for node in nodes for name in node.output if name}
         ends = {name: renamed.get(name, name) for name in made if name.encode() in view.numbered.own}
-        given, wanted = {}, {}
+        fed, wanted = [], {}
         for name in {name for node in nodes for name in reads(node)} - made:
             if name in feed:
-                given[name] = feed[name]
+                fed.append(name)
             elif not view.is_constant(name):
                 number = view.numbered.seen(name)
                 if number not in self.before.names:
                     raise NoConeError(f"{name} is not in the graph before")
                 wanted[name] = self.before.names[number]
-        if not ends:
-            return 0, {}
-        places = self._slice(self.before, self._feed, list(wanted.values()), list(ends.values()))
-        if work(nodes) + work(self.before.nodes[place] for place in places) > self.share * self.before.weight:
-            raise NoConeError("what it takes is most of the model", costly=True)
-        try:
-            values = self._values(self.before, self._feed, places, list(wanted.values()), list(ends.values()))
-            given |= {name: values[old, False] for name, old in wanted.items()}
-            now = run_part(view, changed, given, sorted(ends))
-        except RunError as error:
-            raise NoConeError(str(error), fails=True) from None
-        pairs = {name: (values[old, True], now[name]) for name, old in ends.items()}
-        return len(changed) + len(places), {name: pair for name, pair in pairs.items() if not equal(*pair)}
+        places: list[int] = []
+        if ends:
+            places = self._slice(self.before, self._feed, wanted.values(), ends.values(), work(nodes))
+        return _Needs(fed, wanted, ends, places)
 
     def recorded(self, graph: Graph, feed: Arrays, reading: Sequence[str], making: Sequence[str]) -> dict[str, Array]:
         """Return tensors of a graph between before and after: what is read, and what is made, by a match.
@@ -219,8 +241,6 @@ class Cones:
             graph, self._numbers.of(graph, self._translated(feed, {}), self._stands, Against(self.before.numbered))
         )
         places = self._slice(view, feed, reading, making)
-        if work(view.nodes[place] for place in places) > self.share * self.before.weight:
-            raise NoConeError("what it takes is most of the model", costly=True)
         values = self._values(view, feed, places, reading, making)
         return {name: array for (name, _), array in values.items()}
 
@@ -233,8 +253,6 @@ class Cones:
             raise NoConeError("nothing is known that could be used")
         names = [value.name for value in view.graph.outputs]
         places = self._slice(view, feed, [], names)
-        if work(view.nodes[place] for place in places) > self.share * self.before.weight:
-            raise NoConeError("what it takes is most of the model", costly=True)
         values = self._values(view, feed, places, [], names)
         for value in view.graph.outputs:
             if value.dtype and ops.numpy_dtype(value.dtype) != values[value.name, True].dtype:
@@ -253,8 +271,13 @@ class Cones:
             found[name] = self._sources[old] if same else (self._sources.get(old), name, str(array.dtype))
         return found
 
-    def _slice(self, view: View, feed: Arrays, reading: Iterable[str], making: Iterable[str]) -> list[int]:
-        """Return the nodes to run for tensors: to be read (what stands in will do), or for what the node makes."""
+    def _slice(
+        self, view: View, feed: Arrays, reading: Iterable[str], making: Iterable[str], more: float = 0.0
+    ) -> list[int]:
+        """Return the nodes to run for tensors: to be read (what stands in will do), or for what the node makes.
+
+        Raises NoConeError where these, and ``more`` work, are most of the model.
+        """
         places: set[int] = set()
         front = [name for name in making if self._find(view, name, True) is None and name in view.makers]
         places.update(view.makers[name] for name in front)
@@ -266,6 +289,8 @@ class Cones:
             if place not in places:
                 places.add(place)
                 names += reads(view.nodes[place])
+        if more + work(view.nodes[place] for place in places) > self.share * self.before.weight:
+            raise NoConeError("what it takes is most of the model", costly=True)
         return sorted(places)
 
     def _find(self, view: View, name: str, itself: bool) -> int | None:

@@ -23,6 +23,7 @@ from graphtool.parity.double import NoTruth
 from graphtool.parity.feed import Feed
 from graphtool.parity.following import Following, carried, renamed_reference
 from graphtool.parity.metrics import Figures, equal
+from graphtool.parity.record import Needed
 from graphtool.parity.rules import by_class, by_truth
 from graphtool.parity.runerror import RunError
 from graphtool.parity.runnable import Meanings, runnable
@@ -64,8 +65,8 @@ class Judge(Following):
     """Judges one pipeline on one feed. ``original`` must be a snapshot that nobody edits.
 
     With ``truth`` a ``close`` pass that changed a number is held to the second rule even where noise would explain it.
-    With ``record`` the second run of the original keeps the tensors that cones are judged on, and so does a run of the
-    whole graph where these are too few; without, cones are judged on what takes little to compute from the feed.
+    With ``record`` the second run of the original keeps the tensors that cones are judged on, if they are many those
+    that it says, and so does a later run where these are too few; without, cones are judged on what takes little.
     """
 
     def __init__(
@@ -75,10 +76,10 @@ class Judge(Following):
         meanings: Meanings,
         budgets: Sequence[Budget] = (),
         truth: bool = False,
-        record: bool = False,
+        record: bool | Needed = False,
     ) -> None:
         self.truth = truth
-        self.record = record
+        self.record = bool(record)
         self.meanings = meanings
         self.budgets = tuple(budgets)
         super().__init__(feed.arrays)
@@ -101,12 +102,12 @@ class Judge(Following):
         own = runnable(graph, self.meanings)
         return own if own is graph else own.copy()
 
-    def _run_twice(self, graph: Graph, record: bool) -> dict[str, Array]:
+    def _run_twice(self, graph: Graph, record: bool | Needed) -> dict[str, Array]:
         session = Session(graph)  # one for both runs: what draws at random draws the same in a new one
         first = session.run(self.feed)
         self.cones = cones = Cones(graph, self.feed)
         cones.on &= not session.stood_in  # a part that onnxruntime can run would have other kernels
-        second = cones.whole(cones.before, self.feed, recorded=True) if record and cones.on else session.run(self.feed)
+        second = cones.whole(cones.before, self.feed, record) if record and cones.on else session.run(self.feed)
         if record and _different(first, second):
             cones.on = False  # the pieces do not give what the whole gives: is it they, or the model?
             second = session.run(self.feed)
@@ -201,7 +202,7 @@ class Judge(Following):
             outputs, nodes = cones.outputs(view, feed)
             judged = _extent(nodes)
         except NoConeError:
-            outputs = cones.whole(view, feed, recorded=self.record and doubt.costly)
+            outputs = cones.whole(view, feed, self.record and doubt.costly)
         verdict = replace(self._by_class(spec, outcome, snapshots, graph, outputs), judged=judged)
         if not verdict.ok:
             made = {name: match.where for match in outcome.applied.matches for name in match.outputs}
@@ -314,9 +315,7 @@ class Judge(Following):
             self.standing(), spec, outputs, self.budgets, lambda: self._truths(outcome, snapshots, graph), self.truth
         )
 
-    def _truths(
-        self, outcome: Outcome, snapshots: Graph, after: Graph, cone: Cone | None = None
-    ) -> list[MatchTruth]:  # fmt: skip
+    def _truths(self, outcome: Outcome, snapshots: Graph, after: Graph, cone: Cone | None = None) -> list[MatchTruth]:
         if not outcome.inner:
             raise NoTruth("nothing is recorded of its matches")
         found: list[MatchTruth] = []

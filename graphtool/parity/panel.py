@@ -19,6 +19,7 @@ from graphtool.parity.containers import joined
 from graphtool.parity.eps import eps_of, is_extension
 from graphtool.parity.feed import Feed
 from graphtool.parity.judge import Closing, Judge
+from graphtool.parity.record import Needed
 from graphtool.parity.runerror import RunError
 from graphtool.parity.runnable import Meanings
 from graphtool.parity.session import Session
@@ -61,7 +62,7 @@ class Panel:
         meanings: Meanings,
         budgets: Sequence[Budget] = (),
         truth: bool = False,
-        record: bool = False,
+        record: bool | Needed = False,
     ) -> None:
         self.truth = truth
         self.meanings = meanings

@@ -1,12 +1,13 @@
 """A run that records: the graph in pieces, one after the other, so that no more than one piece's tensors are alive.
 
 What is recorded is what is dear to compute again: the outputs of convolutions, matrix products and the like, and any
-tensor behind more than a few cheap nodes. The rest is a few element-wise nodes away from those.
+tensor behind more than a few cheap nodes. The rest is a few element-wise nodes away from those. Where that is more than
+memory is meant to hold, somebody may say what of it all will be asked for (:mod:`forecast`), and only that is recorded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from graphtool.parity.parts import View, is_constant, reads, run_part, weigh
 from graphtool.parity.tape import Tape
 
 Array = NDArray[Any]
+Needed = Callable[[], Collection[str] | None]  # tensors that will be asked for; None where nobody knows
 
 _PIECE = 4.0  # heavy nodes in a piece
 _MOST_PIECES = 40
@@ -27,13 +29,17 @@ class CannotRecordError(GraphtoolError):
     """A tensor between two pieces is of a type that cannot be handed from one to the next."""
 
 
-def record(view: View, feed: Mapping[str, Array], tape: Tape, outputs: Sequence[str]) -> dict[str, Array]:
+def record(
+    view: View, feed: Mapping[str, Array], tape: Tape, outputs: Sequence[str], needed: Needed | None = None
+) -> dict[str, Array]:
     """Run the graph piece by piece, record on the way, and return ``outputs`` (names of graph outputs).
 
-    Raises RunError or CannotRecordError where a piece cannot run; what was recorded until then is right.
+    ``needed`` is asked once, as soon as memory does not hold what is dear. The tape says what was recorded of the
+    graph: its ``recorded`` is the view where that is all that is dear. Raises RunError or CannotRecordError
+    where a piece cannot run; what was recorded until then is right.
     """
     last = _last_reads(view, outputs)
-    dear = _dear(view)
+    dear, whole = _dear(view), True
     alive = dict(feed)  # tensors that later pieces read, but for those on the tape
     found = {name: alive[name] for name in outputs if name in alive}
     for start, end in _pieces(view):
@@ -53,12 +59,20 @@ def record(view: View, feed: Mapping[str, Array], tape: Tape, outputs: Sequence[
             if array.dtype.kind == "O":
                 raise CannotRecordError(f"{name} is no tensor of numbers")
             later = last.get(name, -1)
+            if needed is not None and name in dear and not tape.fits(array):
+                known, needed = needed(), None
+                if known is not None:
+                    dear, whole = set(known), False
+                    awaited = [one for one, place in last.items() if place >= start and one not in alive]
+                    gone = [one for one in (*known, *awaited) if one != name and one not in ran]
+                    tape.keep(_roots(view, gone, end, tape))
             recorded = name in dear and tape.put(_own(view, name), array)
             if later >= len(view.nodes):
                 found[name] = array
             if later >= end and (held + array.nbytes <= HELD or not (recorded or tape.put(_own(view, name), array))):
                 alive[name] = array
                 held += array.nbytes
+    tape.recorded = view if whole else None
     missing = [name for name in outputs if name not in found]
     found |= {name: view.graph.array(view.graph.initializers[name]) for name in missing if name not in view.makers}
     constants = [name for name in missing if name in view.makers]
@@ -75,6 +89,21 @@ def _own(view: View, name: str) -> int:
 def _value(view: View, name: str, alive: Mapping[str, Array], tape: Tape) -> Array | None:
     """Return a tensor that an earlier piece made or the feed has; None for a constant."""
     return alive[name] if name in alive else None if view.is_constant(name) else tape.get(_own(view, name))
+
+
+def _roots(view: View, names: Iterable[str], end: int, tape: Tape) -> set[int]:
+    """Return the numbers of what is recorded, and what tensors that nodes before ``end`` make are computed from."""
+    found, names = set(), [name for name in names if view.makers.get(name, end) < end]
+    seen = set(names)
+    for name in names:  # grows on the way
+        number = _own(view, name)
+        if number in tape:
+            found.add(number)
+            continue
+        more = {one for one in reads(view.nodes[view.makers[name]]) if one in view.makers} - seen
+        seen |= more
+        names += more
+    return found
 
 
 def _last_reads(view: View, outputs: Sequence[str]) -> dict[str, int]:

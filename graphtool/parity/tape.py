@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import shutil
 import tempfile
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -44,6 +45,9 @@ class Tape:
     def __contains__(self, number: int) -> bool:
         return number in self._held or number in self._spilled
 
+    def __len__(self) -> int:
+        return len(self._held) + len(self._spilled)
+
     def put(self, number: int, array: Array, spill: bool = True) -> bool:
         """Record a tensor; return whether it is recorded now. Only numbers and booleans of numpy's own types are.
 
@@ -53,7 +57,7 @@ class Tape:
             return True
         if array.dtype.kind not in "fiub":
             return False
-        if self._in_memory + array.nbytes <= self._memory:
+        if self.fits(array):
             self._held[number] = array
             self._in_memory += array.nbytes
             return True
@@ -69,6 +73,20 @@ class Tape:
             return np.empty(place.shape, place.dtype)
         mapped = np.memmap(self._file, place.dtype, "r", place.start, place.shape)
         return mapped.view(np.ndarray)  # its pages are those that were written: nothing is copied
+
+    def fits(self, array: Array) -> bool:
+        """Whether a tensor would be held in memory."""
+        return self._in_memory + array.nbytes <= self._memory
+
+    def keep(self, numbers: Container[int]) -> None:
+        """Let go of what is held in memory but for some."""
+        self._held = {number: array for number, array in self._held.items() if number in numbers}
+        self._in_memory = sum(array.nbytes for array in self._held.values())
+
+    @property
+    def held(self) -> int:
+        """How many bytes are held in memory."""
+        return self._in_memory
 
     @property
     def spilled(self) -> int:

@@ -68,17 +68,10 @@ def judge_matches(
     """
     known = {} if known is None else known
     matches = inner.applied.matches
-    if any(not match.old for match in matches):
-        raise NoTruth(f"{inner.spec.name} does not say which nodes it replaced")
-    there = {v.name for v in before.inputs} | set(before.index.producers) | set(before.initializers)
-    wanted = dict.fromkeys(name for match in matches for name in (*match.inputs, *match.outputs))
-    strange = [name for name in wanted if name not in there]
-    if strange:
-        raise NoTruth(f"{quoted(strange[0])} is not in the graph before the pass")
-    dynamic = {name for name in wanted if before.constant(name) is None}
+    dynamic = boundary(inner, before)
     if recorder is None:
         recorded = Session(before, outputs=sorted(dynamic)).run(feed)
-        return [_judge(match, inner.spec.parity, before, after, recorded, known) for match in matches]
+        return [_judge(match, inner.spec.parity, before, after, dict(recorded), known) for match in matches]
     found = []
     give_back(_RETURNED)
     for match in matches:  # one after the other: together they may be most of the model's tensors
@@ -88,9 +81,23 @@ def judge_matches(
             **{name: known[name][0] for name in match.outputs if name in known},
         }
         found.append(_judge(match, inner.spec.parity, before, after, recorded, known))
-        for name in match.outputs:
-            known.pop(name, None)
     return found
+
+
+def boundary(inner: Inner, before: Graph) -> set[str]:
+    """Return the tensors at the border of a pass's matches that are no constants.
+
+    Raises NoTruth where the matches do not say them, or one is not in the graph before.
+    """
+    matches = inner.applied.matches
+    if any(not match.old for match in matches):
+        raise NoTruth(f"{inner.spec.name} does not say which nodes it replaced")
+    there = {v.name for v in before.inputs} | set(before.index.producers) | set(before.initializers)
+    wanted = dict.fromkeys(name for match in matches for name in (*match.inputs, *match.outputs))
+    strange = [name for name in wanted if name not in there]
+    if strange:
+        raise NoTruth(f"{quoted(strange[0])} is not in the graph before the pass")
+    return {name for name in wanted if before.constant(name) is None}
 
 
 def _judge(
@@ -98,16 +105,19 @@ def _judge(
     parity: str,
     before: Graph,
     after: Graph,
-    recorded: Mapping[str, Array],
-    known: Mapping[str, tuple[Array, Array]],
+    recorded: dict[str, Array],
+    known: dict[str, tuple[Array, Array]],
 ) -> MatchTruth:
+    """Hold one match against the truth. What it makes is taken out of ``recorded`` and ``known``: it may be large."""
     opset = before.opset() or 1
     old_values = _values(match.old, before, recorded)
-    was = {name: recorded[name] for name in match.outputs}
-    if all(name in known for name in match.outputs):
-        now = {name: known[name][1] for name in match.outputs}
+    was = {name: recorded.pop(name) for name in match.outputs}
+    both = {name: known.pop(name) for name in match.outputs if name in known}
+    if both.keys() == was.keys():
+        now = {name: array for name, (_, array) in both.items()}
     else:
         now = _run(match, after, _values(match.new, after, recorded))
+    both.clear()
     for name in match.outputs:
         if was[name].shape != now[name].shape:
             raise NoTruth(f"{quoted(match.where)} gives another shape")
@@ -136,15 +146,18 @@ def _judge(
 
 def _largest(array: Array) -> float:
     """Return the largest finite magnitude."""
-    return float(np.abs(array).max(where=np.isfinite(array), initial=0.0))
+    finite = np.isfinite(array)
+    return float(max(array.max(where=finite, initial=0.0), -array.min(where=finite, initial=0.0)))
 
 
 def _distance(truth: Array, array: Array) -> float:
     """Return the largest distance; infinite where one is NaN or infinite and the other is not the same."""
-    wide = array.astype(np.float64)
+    distance = array.astype(np.float64)
+    same = (distance == truth) | (np.isnan(distance) & np.isnan(truth))
     with np.errstate(invalid="ignore", over="ignore"):
-        distance = np.abs(wide - truth)
-    distance[(wide == truth) | (np.isnan(wide) & np.isnan(truth))] = 0
+        distance -= truth
+        np.abs(distance, out=distance)
+    distance[same] = 0
     return float(distance.max(initial=0.0)) if np.isfinite(distance).all() else math.inf
 
 
