@@ -35,12 +35,16 @@ SECONDS = 30  # for one file
 MEMORY = 6 << 30  # bytes of address space; onnxruntime and numpy map some two of them
 CHUNK = 500  # files of one child
 SLOW = frozenset({"onnxsim", "fold_constants"})  # natives that start a process
+SEEDS = Path(__file__).with_name("fuzz_passes")  # files with the forms of the language that few shipped passes have
+OFTEN = 5  # each of them counts for so many
 
 
 @lru_cache(maxsize=1)
 def texts(folder: Path) -> dict[str, str]:
-    """Return the text of every pass file in a folder by name."""
-    return {path.stem: path.read_text() for path in sorted(folder.glob("*.toml"))}
+    """Return the text of every pass file in a folder by name, and those of ``SEEDS``."""
+    shipped = {path.stem: path.read_text() for path in sorted(folder.glob("*.toml"))}
+    seeds = {f"{path.stem}{n}": path.read_text() for path in sorted(SEEDS.glob("*.toml")) for n in range(OFTEN)}
+    return shipped | seeds
 
 
 def mutated(sources: Path, seed: int, number: int) -> bytes:

@@ -28,6 +28,22 @@ OPS = (
     "Pad Gather Shape Cast ConstantOfShape Loop If Resize Clip Softmax ReduceSum Where TopK Tile Dropout Constant "
     "Range Sum RandomNormal SequenceConstruct CastLike Einsum"
 ).split()
+# what an operator in ONNX text, and what its inputs, become
+HEADS = ("{}+", "{}|Neg", "Relu|{}", "@y", "@a", "{}|{}", "{}+|Neg", "my.{}", "{}<like = @a>", "{}<axis = @axis>")
+INPUTS = (
+    "*xs",
+    "*a, x",
+    "x, *b",
+    "*a, x, *b",
+    "*a, *b",
+    "None",
+    "",
+    "x, , y",
+    "{}, *more",
+    "{}, {}",
+    "*{}",
+    "{}, None",
+)
 SIGNS = ("==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "//", "%", " and ", " or ", " in ", "not ")
 LEAVES = (
     "x",
@@ -208,7 +224,7 @@ class Mutations:
         words = list(re.finditer(r"[A-Za-z_]\w*", text))
         numbers = list(re.finditer(r"-?\d+", text))
         signs = [m for sign in SIGNS for m in re.finditer(re.escape(sign), text)]
-        match self.draw.randrange(9):
+        match self.draw.randrange(11):
             case 0 | 1 if words:
                 one = self.draw.choice(words)
                 return (
@@ -239,7 +255,22 @@ class Mutations:
                     ("not ({})", "({}) or True", "[{}]", "({}) * 1000000", "repeat({}, 4096)", "{}")
                 )
                 return form.format(text)
+            case 8 | 9:
+                return self._form(text)
         return self.text(text)[:5000]
+
+    def _form(self, text: str) -> str:
+        """Return ONNX text with one operator, or the inputs of one, in another form of the language."""
+        calls = list(re.finditer(r"([A-Z][\w|+]*)((?:<[^>]*>)?)\(([^()]*)\)", text))
+        if not calls:
+            return text
+        one = self.draw.choice(calls)
+        head, attributes, inputs = one.groups()
+        if self.draw.random() < 0.5:
+            head = self.draw.choice(HEADS).replace("{}", head)
+        else:
+            inputs = self.draw.choice(INPUTS).replace("{}", inputs or "x")
+        return f"{text[: one.start()]}{head}{attributes}({inputs}){text[one.end() :]}"
 
     def expression(self, depth: int) -> str:
         """Return an expression of that depth."""

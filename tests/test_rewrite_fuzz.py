@@ -7,18 +7,45 @@ The files are the same in every run, as long as the shipped passes are. ``make f
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 from fuzz_graphs import graphs
-from fuzzing import fuzz, mutated
+from fuzzing import SEEDS, fuzz, mutated
 
+from graphtool.cases import run_case
 from graphtool.data import data_dir
 from graphtool.rewrite import Catalog, Stage, apply_stage
 from graphtool.rewrite.params import resolve
 
 COUNT = int(os.environ.get("GRAPHTOOL_FUZZ", "300"))
 CATALOG = Catalog([data_dir("passes")])
+
+
+# forms of the language that a mutation is likely to meet
+FORMS = {
+    "a chain": r"[a-z]\+(<[^>]*>)?\(", "a family": r"[A-Z]\w+\|[A-Z]", "the op of a node": r"= @\w+[<(]",
+    "like": "like = @", "any number": r"\*\w", "shared": "shared *=", "alternatives": r"match *= \[",
+    "an absent input": "default *=", "opsets of a rule": r'opset *= "', "opsets of a pass": "requires *=",
+    "a region": r"\[\[region\.member\]\]", "core": "core = true", "constants": "constants *=",
+    "a boundary": r"\[\[boundary\]\]",
+    "when": "when *=", "a sequence": "sequence *=", "a fixpoint": "fixpoint = true", "a budget": "budget *=",
+    "interface": "interface *=", "an exact form": "exact_form *=", "semantics": r"\[\[semantics\]\]",
+    "an edit": r"\[\[edit\]\]",
+    "params": r"\[params\.", "choices": "choices *=", "stored": "stored *=",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted(SEEDS.glob("*.toml")), ids=lambda path: path.stem)
+def test_a_seed_does_what_its_cases_say(path: Path) -> None:
+    spec = CATALOG.get(str(path))
+    assert spec.cases and [run_case(spec, case, CATALOG).fault for case in spec.cases] == [""] * len(spec.cases)
+
+
+def test_the_seeds_have_every_form() -> None:
+    every = "\n".join(path.read_text() for path in SEEDS.glob("*.toml"))
+    assert [name for name, form in FORMS.items() if not re.search(form, every)] == []
 
 
 def test_mutated_files() -> None:
