@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper, parser
 from graphtool import seeded
 from graphtool.errors import FeedError, UsageError
 from graphtool.graph import Graph
+from graphtool.parity.containers import boxed
 from graphtool.parity.metrics import equal
 from graphtool.parity.noise import nudge, nudged_feed, nudged_weights
 from graphtool.parity.session import RunError, Session, weight_arrays
@@ -418,3 +419,18 @@ def test_a_constant_matrix_and_the_same_matrix_computed_give_the_same_bits() -> 
     body = "g (float[16,400] x) => (float y) { t = Transpose<perm=[1,0]>(w) y = MatMul(x, t) }"
     computed = graph_of(body, w=left)
     assert equal(Session(constant).run({"x": left})["y"], Session(computed).run({"x": left})["y"])
+
+
+def test_an_output_that_is_an_input_does_not_lie_in_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """onnxruntime 1.20 returns the caller's memory there, 1.32 a copy."""
+    session = Session(graph_of("g (float[2] x, seq(float[2]) s) => (float[2] x, seq(float[2]) s) { }"))
+
+    class Older:
+        def run(self, outputs: list[str], feed: dict[str, Any]) -> list[Any]:
+            return [feed[name] for name in outputs]
+
+    monkeypatch.setattr(session, "_session", Older())
+    x, item = np.ones(2, np.float32), np.ones(2, np.float32)
+    ran = session.run({"x": x, "s": boxed([item])})
+    x[:] = item[:] = 7
+    assert ran["x"].tolist() == [1, 1] and ran["s"][0].tolist() == [1, 1]

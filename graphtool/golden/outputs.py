@@ -15,6 +15,7 @@ from graphtool import seeded
 from graphtool.errors import GoldenError, quoted
 from graphtool.golden.records import SAMPLES, Number, OutputRecord
 from graphtool.graph import dtype_name
+from graphtool.parity.containers import is_absent
 from graphtool.parity.eps import eps_of
 from graphtool.parity.ties import Loose, is_class_map, level, ranked
 
@@ -135,6 +136,8 @@ def type_name(array: Array) -> str:
 def _kind(array: Array) -> str:
     if array.dtype.kind == "c":
         return "complex numbers"
+    if is_absent(array):
+        return "nothing"
     return "strings" if array.dtype.kind in "US" or isinstance(next(iter(array.flat), ""), str) else "a sequence or map"
 
 
