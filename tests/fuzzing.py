@@ -51,8 +51,9 @@ def mutated(sources: Path, seed: int, number: int) -> bytes:
     """Return the file of that number, made of the pass files in ``sources``."""
     draw = random.Random(f"{seed}:{number}")
     mutations = Mutations(draw, texts(sources))
-    text = mutations.tree() if draw.random() < 0.6 else mutations.any_text()
-    if draw.random() < 0.5:
+    changed = draw.random() < 0.6
+    text = mutations.tree() if changed else mutations.any_text()
+    if not changed or draw.random() < 0.5:
         for _ in range(draw.choice((1, 1, 1, 2, 3))):
             text = mutations.text(text)[: 1 << 20]
     content = bytearray(text.encode("utf-8", "surrogatepass"))
