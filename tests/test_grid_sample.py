@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,7 +16,7 @@ from graphtool.parity.session import Session
 H, W, ROWS, COLUMNS = 5, 6, 3, 4
 
 
-def written_out(aligned: bool, batch: int = 2, channels: int = 3, **changed: str) -> str:
+def written_out(aligned: bool, batch: int = 2, channels: int = 3, changed: Mapping[str, str] | None = None) -> str:
     """Return bilinear sampling as mmcv writes it, exported by PyTorch; ``changed`` statements are by what they make."""
     lines = []
     for axis, way in enumerate("xy"):
@@ -35,7 +38,7 @@ def written_out(aligned: bool, batch: int = 2, channels: int = 3, **changed: str
             ]  # fmt: skip
     lines += ["framed = Pad(image, frame, zero)", "pixels = Reshape(framed, table)"]
     for k in ("00", "01", "10", "11"):
-        i, j = k
+        i, j = k[0], k[1]
         lines += [
             f"m{k} = Mul(xw{i}, yw{j})", f"w{k} = Unsqueeze(m{k}, ax)", f"r{k} = Mul(ye{j}, row)",
             f"n{k} = Add(xe{i}, r{k})", f"u{k} = Unsqueeze(n{k}, ax)", f"e{k} = Expand(u{k}, all)",
@@ -43,6 +46,7 @@ def written_out(aligned: bool, batch: int = 2, channels: int = 3, **changed: str
         ]  # fmt: skip
     lines += ["s1 = Add(v00, v01)", "s2 = Add(s1, v10)", "s = Add(s2, v11)", "y = Reshape(s, shape)"]
     made = {line.split(" = ")[0]: line for line in lines}
+    changed = changed or {}
     assert changed.keys() <= made.keys()
     body = "\n".join(f"{name} = {changed[name]}" if name in changed else line for name, line in made.items())
     used = {
@@ -59,7 +63,7 @@ def written_out(aligned: bool, batch: int = 2, channels: int = 3, **changed: str
     )
 
 
-def feed(batch: int = 2, channels: int = 3) -> dict[str, np.ndarray]:
+def feed(batch: int = 2, channels: int = 3) -> dict[str, np.ndarray[Any, Any]]:
     """Return an image, and points inside and outside of it."""
     rng = np.random.default_rng(0)
     image = rng.standard_normal((batch, channels, H, W)).astype(np.float32)
@@ -99,7 +103,7 @@ def test_the_form_of_exporters_becomes_grid_sample(aligned: bool, first: str, ba
     ],
 )  # fmt: skip
 def test_what_is_no_grid_sample_stays(changed: dict[str, str], reason: str) -> None:
-    graph = model_of(written_out(False, **changed), 16)
+    graph = model_of(written_out(False, changed=changed), 16)
     found = api.run(graph, "restore_grid_sample", checked=False)
     (step,) = found.steps
     assert not step.matches and "GatherElements" in [node.op_type for node in found.graph.nodes]
