@@ -61,16 +61,14 @@ def run(
     catalog = Catalog(to_run=True)
     stages = parse_pipeline(passes, catalog, params)
     own = graph.copy()
-    moved = checked and check(own)  # else the pipeline does
+    moved = check(own)
     given: list[Trial] = []
     if checked and feed is not None:
         several = [feed] if isinstance(feed, Mapping) else feed
         given = [Trial(_given(own, arrays), must=True) for arrays in several]
     if checked:
         given = plan(own, given, seed, shapes, feeds, extremes)
-    state = pipeline.begin(own, stages, catalog, given, budgets, truth)
-    if moved:
-        state.notes.insert(0, pipeline.SORTED)
+    state = pipeline.begin(own, stages, catalog, given, budgets, truth, moved=moved)
     for step in pipeline.advance(state, catalog, keep_going):
         if step.status == "broken" and not keep_going:
             raise pipeline.promise_error(step, None)

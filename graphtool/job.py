@@ -20,7 +20,7 @@ from graphtool.graph.bodies import all_tensors
 from graphtool.graph.stripped import file_of, is_stripped
 from graphtool.graph.weights import external_place, is_external
 from graphtool.parity.runerror import RunError
-from graphtool.pipeline import SORTED, Run, Step, broken_text, over_budget
+from graphtool.pipeline import Run, Step, broken_text, over_budget
 from graphtool.request import Request, budgets_of, prepare, sound, trials_for
 from graphtool.rewrite import Stage
 
@@ -96,11 +96,9 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
     trials = trials_for(graph, request, profile) if request.checked else None
     watch("running the original, twice")
     try:
-        state = pipeline.begin(graph, stages, catalog, trials, budgets, request.truth, structure=True)
+        state = pipeline.begin(graph, stages, catalog, trials, budgets, request.truth, structure=True, moved=moved)
     except RunError as error:
         raise cannot_run(error, graph, request) from None
-    if moved:
-        state.notes.insert(0, SORTED)
     result = Result(request, state)
     steps = pipeline.advance(state, catalog, request.keep_going)
     names = [f"pass {stage.spec.name}" for stage in stages]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from graphtool.errors import GraphtoolError, PassError, PromiseError, show
 from graphtool.graph import Graph, Snapshot, check
 from graphtool.parity.interface import interface_fault
-from graphtool.parity.runnable import checker_fault, runnable, stand_ins
+from graphtool.parity.runnable import Meanings, checker_fault, foreign, runnable, stand_ins
 from graphtool.rewrite import Catalog, Match, Miss, Outcome, Stage, apply_stage
 from graphtool.rewrite.selection import Place
 
@@ -141,8 +141,11 @@ def begin(
     budgets: Sequence[Budget] = (),
     truth: bool = False,
     structure: bool = False,
+    moved: bool | None = None,
 ) -> Run:
     """Return a run of ``stages`` over ``graph``, which is checked and from now on edited in place.
+
+    A caller that has checked it says with ``moved`` what :func:`check` returned.
 
     ``feed`` may be several (see :mod:`graphtool.parity.trials`); with None nothing is judged. With ``truth`` every
     ``close`` pass is held against double precision. The original is run here, twice on each feed. Raises ModelError for
@@ -150,7 +153,7 @@ def begin(
     a graph with an operator that nothing here can run is no error: its passes are judged by structure, and by those of
     their matches that run alone; a note says so.
     """
-    notes = [SORTED] if check(graph) else []
+    notes = [SORTED] if (check(graph) if moved is None else moved) else []
     original = graph.copy()
     state = Run(graph, original, stages, notes=notes)
     if feed:
@@ -189,8 +192,7 @@ def advance(state: Run, catalog: Catalog, keep_going: bool = False) -> Iterator[
     After the last one the whole graph is run where steps were judged on less. A promise that turns out to be broken
     there is a last step: that of its stage, broken now, which and all after which are undone.
     """
-    meanings = catalog.semantics()
-    before_fault = checker_fault(runnable(state.graph, meanings)) if state.judge is not None else None
+    before_fault = _checker_fault(state.graph, catalog) if state.judge is not None else None
     if before_fault:
         state.notes.append(f"onnx.checker refuses the model as it came: {before_fault}")
     for number, stage in enumerate(state.stages):
@@ -201,8 +203,8 @@ def advance(state: Run, catalog: Catalog, keep_going: bool = False) -> Iterator[
         if step.status == "applied":
             fault = _structural_fault(before, state.graph, stage, outcome)
             if fault is None and before_fault is None:
-                fault = checker_fault(runnable(state.graph, meanings))
-                if fault is not None and state.judge is None and checker_fault(runnable(before, meanings)):
+                fault = _checker_fault(state.graph, catalog)
+                if fault is not None and state.judge is None and _checker_fault(before, catalog):
                     fault = None  # it refuses what the pass was given, too
             step = _judged(state, before, stage, step, outcome, fault)
             before_fault = before_fault if stage.spec.parity != "repair" else checker_fault(state.graph)
@@ -245,9 +247,18 @@ def _closed(state: Run) -> Iterator[Step]:
     yield broken
 
 
+def _meanings(graph: Graph, catalog: Catalog) -> Meanings:
+    """Return the declared semantics of operators, where a graph may have one that needs them."""
+    return catalog.semantics() if foreign(graph) else {}
+
+
+def _checker_fault(graph: Graph, catalog: Catalog) -> str | None:
+    return checker_fault(runnable(graph, _meanings(graph, catalog)))
+
+
 def _apply(graph: Graph, before: Graph, stage: Stage, catalog: Catalog, record: bool = False) -> tuple[Step, Outcome]:
     started = time.perf_counter()
-    meanings = catalog.semantics()
+    meanings = _meanings(graph, catalog)
     if stand_ins(graph, meanings):  # behind an op that onnx does not know all shapes are unknown
         graph.learn_shapes(runnable(graph, meanings))
     outcome = apply_stage(graph, stage, catalog, record)

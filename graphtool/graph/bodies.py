@@ -8,6 +8,7 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 
 # standard ops with a GRAPH attribute; nodes of other domains are looked at one by one
 HOLDERS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+_TENSOR, _TENSORS = int(AttributeProto.TENSOR), int(AttributeProto.TENSORS)
 
 
 def bodies(node: NodeProto) -> Iterator[GraphProto]:
@@ -83,12 +84,14 @@ def tensors(graph: GraphProto | FunctionProto) -> Iterator[TensorProto]:
         yield from graph.initializer
     for node in graph.node:
         for attribute in node.attribute:
-            if attribute.type == AttributeProto.TENSOR:
+            kind = attribute.type
+            if kind == _TENSOR:
                 yield attribute.t
-            elif attribute.type == AttributeProto.TENSORS:
+            elif kind == _TENSORS:
                 yield from attribute.tensors
-        for body in bodies(node):
-            yield from tensors(body)
+        if has_bodies(node):
+            for body in bodies(node):
+                yield from tensors(body)
 
 
 def all_tensors(model: ModelProto) -> Iterator[TensorProto]:

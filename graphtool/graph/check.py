@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from onnx import GraphProto, NodeProto, ValueInfoProto
 
 from graphtool.errors import ModelError, quoted
-from graphtool.graph.bodies import all_tensors, bodies, has_bodies
+from graphtool.graph.bodies import HOLDERS, all_tensors, bodies, captures, has_bodies
 from graphtool.graph.calls import check_calls
 from graphtool.graph.facts_masks import breaks_onnx
 from graphtool.graph.fields import arrange
 from graphtool.graph.model import Graph
 from graphtool.graph.sizes import MOST_DIMENSIONS, TYPES, size_fault
-from graphtool.graph.sort import in_order, is_sorted, sort_nodes, topological
+from graphtool.graph.sort import in_order, sort_nodes, topological
 from graphtool.graph.stripped import is_stripped
 from graphtool.graph.weights import external_place, is_external
 
@@ -31,7 +31,7 @@ def check(graph: Graph) -> bool:
     if not graph.header.output:
         raise ModelError("the graph has no outputs")
     check_calls(graph.proto)
-    bodies_moved = _check_level(graph.proto.graph, ())
+    ordered, bodies_moved = _check_level(graph.proto.graph, ())
     for tensor in all_tensors(graph.proto):
         fault = size_fault(tensor)
         if fault is not None:
@@ -41,14 +41,17 @@ def check(graph: Graph) -> bool:
             if folder is None:
                 raise ModelError(f"external data of {quoted(tensor.name)}: load the model from a file")
             external_place(tensor, folder)
-    if is_sorted(graph):
+    if ordered:
         return bodies_moved
     sort_nodes(graph)
     return True
 
 
-def _check_level(graph: GraphProto, outer: tuple[set[str], ...]) -> bool:
-    """Check one graph and the bodies in it, which are sorted; return whether that was needed."""
+def _check_level(graph: GraphProto, outer: tuple[set[str], ...]) -> tuple[bool, bool]:
+    """Check one graph and the bodies in it, which are sorted; return whether it is in order, and all bodies were not.
+
+    One walk, which reads each field of a node once: a field costs as much as all that is done with it.
+    """
     inputs: set[str] = set()
     for info in graph.input:
         _define(inputs, info.name, "graph input")
@@ -59,12 +62,21 @@ def _check_level(graph: GraphProto, outer: tuple[set[str], ...]) -> bool:
     own |= inputs
     names: set[str] = set()
     operators: set[str] = set()
+    read: set[str] = set()
     holders = []
+    ordered = True
     for position, node in enumerate(graph.node):
-        if node.name:
-            if node.name in names:
-                raise ModelError(f"two nodes are named {quoted(node.name)}; give each its own name")
-            names.add(node.name)
+        name, op_type, domain = node.name, node.op_type, node.domain
+        if name:
+            if name in names:
+                raise ModelError(f"two nodes are named {quoted(name)}; give each its own name")
+            names.add(name)
+        operators.add(op_type)
+        operators.add(domain)
+        read.update(node.input)
+        if (op_type in HOLDERS or domain) and has_bodies(node):
+            holders.append(node)
+            read |= captures(node)
         for value in node.output:
             if value:
                 if value in own:
@@ -72,35 +84,38 @@ def _check_level(graph: GraphProto, outer: tuple[set[str], ...]) -> bool:
                         f"value {quoted(value)} is defined twice, the second time by {_where(node, position)}"
                     )
                 own.add(value)
-        operators.add(node.op_type)
-        operators.add(node.domain)
-        if has_bodies(node):
-            holders.append(node)
+                ordered = ordered and value not in read
     found: Iterable[object] = own | names | operators
     for name in found:
         if isinstance(name, bytes):  # protobuf gives out text that is not UTF-8 as bytes, and takes none back
             raise ModelError(f"the name {quoted(name)} is not UTF-8; export the model again")
     scopes = (own, *outer)
-    for position, node in enumerate(graph.node):
-        for value in node.input:
-            if value and value not in own and not any(value in scope for scope in outer):
-                raise ModelError(
-                    f"{_where(node, position)} reads {quoted(value)}, which nothing defines (dangling input)"
-                )
-        if node.op_type == "Einsum" and breaks_onnx(node):  # neither onnx nor onnxruntime would come back from it
-            raise ModelError(f"{_where(node, position)}: its equation is none of Einsum; export the model again")
+    read.discard("")
+    if "Einsum" in operators or not own.issuperset(read):
+        _check_reads(graph, scopes)
     for info in graph.output:
         if not any(info.name in scope for scope in scopes):
             raise ModelError(f"graph output {quoted(info.name)} has no producer")
     moved = False
     for node in holders:
         for body in bodies(node):
-            moved |= _check_level(body, scopes)
+            moved |= _check_level(body, scopes)[1]
             nodes = list(body.node)
             if not in_order(nodes):
                 arrange(body.node, [nodes[place] for place in topological(nodes)])
                 moved = True
-    return moved
+    return ordered, moved
+
+
+def _check_reads(graph: GraphProto, scopes: tuple[set[str], ...]) -> None:
+    for position, node in enumerate(graph.node):
+        for value in node.input:
+            if value and not any(value in scope for scope in scopes):
+                raise ModelError(
+                    f"{_where(node, position)} reads {quoted(value)}, which nothing defines (dangling input)"
+                )
+        if node.op_type == "Einsum" and breaks_onnx(node):  # neither onnx nor onnxruntime would come back from it
+            raise ModelError(f"{_where(node, position)}: its equation is none of Einsum; export the model again")
 
 
 def _check_type(info: ValueInfoProto) -> None:

@@ -51,7 +51,7 @@ class Constants(NodeList):
             return False
         if name in home.initializers:
             # since IR 4 an initializer that is also an input is only its default value
-            return home.parent is not None or self._proto.ir_version < 4 or name not in home._input_names()
+            return home.parent is not None or name not in home._input_names() or self._proto.ir_version < 4
         node = home.index.producer(name)
         return node is not None and node.op_type == "Constant" and node.domain in ("", "ai.onnx")
 

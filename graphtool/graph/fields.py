@@ -19,7 +19,9 @@ def arrange(field: Any, wanted: Iterable[Any]) -> None:
 
 def keep_only(field: Any, wanted: Callable[[Any], bool]) -> None:
     """Delete the messages in ``field`` for which ``wanted`` does not hold; the others keep their order."""
-    count = sum(1 for message in field if wanted(message))
-    if count < len(field):
-        field.sort(key=lambda message: not wanted(message))
+    gone = [not wanted(message) for message in field]
+    count = gone.count(False)
+    if count < len(gone):
+        marks = iter(gone)
+        field.sort(key=lambda _: next(marks))  # list.sort asks for each key once, in order
         del field[count:]

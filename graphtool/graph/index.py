@@ -84,6 +84,12 @@ class Index:
             self._types = dict(types)
         return self._types
 
+    @property
+    def foreign(self) -> list[int]:
+        """Slots of the nodes of named domains; may name dead slots."""
+        self.types  # noqa: B018  # found with them
+        return self._foreign
+
     def holders(self) -> list[int]:
         """Return the slots of the nodes that hold bodies, in order."""
         types = self.types

@@ -55,6 +55,14 @@ def introduced(op_type: str, attribute: str) -> int | None:
     return first
 
 
+@lru_cache(maxsize=4096)
+def attributes(op_type: str, domain: str, version: int | None) -> frozenset[str] | None:
+    """Return the names of an op's attributes at an opset; None for an unknown op. A schema makes its map anew."""
+    known = schema(op_type, domain, version)
+    return None if known is None else frozenset(known.attributes)
+
+
+@lru_cache(maxsize=4096)
 def default(op_type: str, domain: str, version: int | None, attribute: str) -> AttrValue | None:
     """Return an attribute's default at an opset; None where it has none or the op is unknown."""
     known = schema(op_type, domain, version)
@@ -103,11 +111,12 @@ def plain(value: AttrValue | None) -> AttrValue | None:
 
 def make_attribute(op_type: str, domain: str, version: int | None, name: str, value: AttrValue) -> AttributeProto:
     """Return an attribute of the type that the op's schema asks for; raises ValueError where it takes no such value."""
-    known = schema(op_type, domain, version)
+    known = attributes(op_type, domain, version)
     if known is None:
         return helper.make_attribute(name, value)
-    if name not in known.attributes:
-        raise ValueError(f"{op_type} of opset {known.since_version} has no attribute '{name}'")
+    if name not in known:
+        since = schema(op_type, domain, version)
+        raise ValueError(f"{op_type} of opset {since and since.since_version} has no attribute '{name}'")
     kind = _kind(op_type, domain, version, name)
     if kind == AttributeProto.INT and type(value) is int and -(2**63) <= value < 2**63:
         return AttributeProto(name=name, type=AttributeProto.INT, i=value)

@@ -14,11 +14,6 @@ from graphtool.graph.fields import keep_only
 from graphtool.graph.model import Graph
 
 
-def is_sorted(graph: Graph) -> bool:
-    """Whether each node of the main graph comes after the nodes whose outputs it reads."""
-    return in_order(graph.nodes)
-
-
 def in_order(nodes: Iterable[NodeProto]) -> bool:
     """Whether no node makes a value that it, or a node before it, reads."""
     read: set[str] = set()

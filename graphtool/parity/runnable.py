@@ -16,6 +16,12 @@ from graphtool.rewrite.passfile import Semantics
 Meanings = Mapping[tuple[str, str], Semantics]
 
 
+def foreign(graph: Graph) -> bool:
+    """Whether ``graph`` has an operator that ONNX does not define: the others need no declared semantics."""
+    index, version = graph.index, graph.opset()
+    return bool(index.foreign) or any(ops.schema(op, "", version) is None for op in index.types)
+
+
 def stand_ins(graph: Graph, meanings: Meanings) -> list[Semantics]:
     """Return the declared semantics of ops in ``graph`` that onnxruntime lacks."""
     return [

@@ -171,13 +171,13 @@ class Builder:
         made = [make_attribute(node, version, name, value) for name, value in sorted(values.items())]
         if wanted.like is not None:
             source, bound = self._source(wanted.like)
-            known = ops.schema(node.op_type, node.domain, version)
+            known = ops.attributes(node.op_type, node.domain, version)
             made += [
                 attribute
                 for attribute in source.attribute
                 if attribute.name not in bound
                 and attribute.name not in values
-                and (known is None or attribute.name in known.attributes)
+                and (known is None or attribute.name in known)
             ]
         self.used.update(node.input)
         node.attribute.extend(sorted(made, key=lambda attribute: attribute.name))

@@ -35,15 +35,18 @@ def _one(graph: Graph, name: str | Virtual, outputs: AbstractSet[str] | None) ->
     return TensorRef(
         name,
         constant=partial(graph.constant, name),
-        elements=partial(graph.facts.elements, name),
+        elements=lambda: graph.facts.elements(name),
         look=partial(_look, graph, name, outputs),
     )
 
 
 def _look(graph: Graph, name: str, outputs: AbstractSet[str] | None) -> tuple[int | None, Shape | None, int]:
     """Return the element type, the shape and the number of readers of a value."""
-    found = graph.facts.fact(name)  # not what an output declares, which onnxruntime does not hold to
     if outputs is None:
         outputs = {info.name for info in graph.header.output}
     uses = graph.index.uses(name) + (name in outputs)
+    weight = graph.initializers.get(name)
+    if weight is not None and graph.is_constant(name):  # no reason to infer the shapes of a whole graph
+        return weight.data_type, tuple(weight.dims), uses
+    found = graph.facts.fact(name)  # not what an output declares, which onnxruntime does not hold to
     return found.dtype, found.shape, uses
