@@ -24,6 +24,7 @@ from graphtool.parity.metrics import Figures
 from graphtool.parity.runnable import runnable
 from graphtool.parity.trials import Trial, plan
 from graphtool.rewrite import Catalog, parse_pipeline
+from graphtool.step import Run, over_budget, promise_error
 
 
 def load(path: str | os.PathLike[str]) -> Graph:
@@ -45,7 +46,7 @@ def run(
     checked: bool = True,
     keep_going: bool = False,
     truth: bool = False,
-) -> pipeline.Run:
+) -> Run:
     """Apply a pipeline such as ``"resize_nearest,prune_outputs:keep=Resize_317"`` to a copy of ``graph``.
 
     ``params`` are values by pass and parameter. Each step is judged with onnxruntime on ``feed`` (input name to
@@ -71,8 +72,8 @@ def run(
     state = pipeline.begin(own, stages, catalog, given, budgets, truth, moved=moved)
     for step in pipeline.advance(state, catalog, keep_going):
         if step.status == "broken" and not keep_going:
-            raise pipeline.promise_error(step, None)
-    reasons = pipeline.over_budget(state, budgets)
+            raise promise_error(step, None)
+    reasons = over_budget(state, budgets)
     if reasons:
         raise PromiseError(f"the pipeline is over its budget: {reasons[0]}")
     return state

@@ -20,9 +20,9 @@ from graphtool.graph.bodies import all_tensors
 from graphtool.graph.stripped import file_of, is_stripped
 from graphtool.graph.weights import external_place, is_external
 from graphtool.parity.runerror import RunError
-from graphtool.pipeline import Run, Step, broken_text, over_budget
 from graphtool.request import Request, budgets_of, prepare, sound, trials_for
 from graphtool.rewrite import Stage
+from graphtool.step import Run, Step, broken_text, over_budget
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

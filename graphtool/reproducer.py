@@ -13,7 +13,7 @@ from graphtool.graph.save import write_text
 from graphtool.parity.budget import Budget
 from graphtool.parity.feed_files import write_npz
 from graphtool.parity.judge import Array
-from graphtool.pipeline import Run, Step, broken_text
+from graphtool.step import Run, Step, broken_text
 
 
 def write_reproducer(stem: str, state: Run, step: Step, budgets: Sequence[Budget]) -> str:

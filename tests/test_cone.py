@@ -18,8 +18,8 @@ from graphtool.parity.feed import draw
 from graphtool.parity.judge import Judge
 from graphtool.parity.session import Session
 from graphtool.parity.verdict import Verdict
-from graphtool.pipeline import Run
 from graphtool.rewrite import Catalog, Pass, Stage, apply_stage, parse_pipeline
+from graphtool.step import Run
 from graphtool.zoo.icnet import build_icnet
 
 CATALOG = Catalog()

@@ -16,7 +16,7 @@ from graphtool.graph import Graph
 from graphtool.graph.bodies import walk
 from graphtool.natives._half_types import slots_of
 from graphtool.parity.budget import parse_budget
-from graphtool.pipeline import Step
+from graphtool.step import Step
 
 HALF, FULL = TensorProto.FLOAT16, TensorProto.FLOAT
 HEAD = '<ir_version: 8, opset_import: ["": 17]> '

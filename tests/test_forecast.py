@@ -16,8 +16,8 @@ from graphtool.parity.feed import draw
 from graphtool.parity.forecast import forecast
 from graphtool.parity.session import Session
 from graphtool.parity.tape import Tape
-from graphtool.pipeline import Run
 from graphtool.rewrite import Pass, Stage
+from graphtool.step import Run
 
 FORECAST = "graphtool.parity.forecast.forecast"
 ONE = 2 * 3 * 16 * 16 * 4  # bytes of a tensor of the chain

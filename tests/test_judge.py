@@ -14,8 +14,8 @@ from graphtool.errors import FeedError, PromiseError, UsageError
 from graphtool.graph import Graph
 from graphtool.parity.budget import parse_budget
 from graphtool.parity.feed import Feed, draw
-from graphtool.pipeline import Run
 from graphtool.rewrite import Catalog, parse_pipeline
+from graphtool.step import Run
 
 RESIZE = """g (float[1,8,{size},{size}] x) => (float[1,8,{out},{out}] y) <float[4] s = {{1,1,{scale},{scale}}}> {{
   y = Resize<mode="linear", coordinate_transformation_mode="align_corners">(x, , s) }}"""

@@ -23,6 +23,7 @@ from graphtool.natives import onnxsim
 from graphtool.parity.feed import draw
 from graphtool.rewrite import Applied, Catalog, Match, native, parse_pipeline
 from graphtool.rewrite.result import Applied as Result
+from graphtool.step import Step
 
 CATALOG = Catalog()
 RENAME = CATALOG.get("rename")
@@ -94,7 +95,7 @@ def test_onnxsim_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(error.value) == "onnxsim is not installed; run 'pip install onnxsim'"
 
 
-def judged(monkeypatch: pytest.MonkeyPatch, graph: Graph, child: str) -> pipeline.Step:
+def judged(monkeypatch: pytest.MonkeyPatch, graph: Graph, child: str) -> Step:
     """Return the step of a pipeline in which the child edits the model by ``child``."""
     script = f"import onnx\n{CHILD}model = onnx.load(source)\ngraph = model.graph\n{child}\nonnx.save(model, target)\n"
     monkeypatch.setattr(onnxsim, "_CHILD", script)

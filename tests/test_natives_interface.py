@@ -17,7 +17,7 @@ from graphtool.errors import GraphtoolError, PassError, PromiseError
 from graphtool.graph import Graph
 from graphtool.graph.declared import inference_fault, redeclare_outputs
 from graphtool.parity.session import Session
-from graphtool.pipeline import Run
+from graphtool.step import Run
 
 TWO = "g (float[2] x, float[2] u) => (float[2] y, float[2] z) { a = Neg(x) y = Add(a, u) z = Exp(a) }"
 

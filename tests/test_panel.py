@@ -23,6 +23,7 @@ from graphtool.parity.panel import Panel
 from graphtool.parity.trials import Trial, plan
 from graphtool.parity.verdict import Verdict
 from graphtool.rewrite import Catalog, parse_pipeline
+from graphtool.step import Run
 
 RELU = "g (float[N,40] x) => (float[N,40] y) { y = Relu(x) }"
 
@@ -30,7 +31,7 @@ RELU = "g (float[N,40] x) => (float[N,40] y) { y = Relu(x) }"
 BAKED = 'let = { s = "[2, 40]", m = "float32(-1)" }'
 
 
-def judged(graph: Graph, passes: str, trials: list[Trial], keep_going: bool = False) -> pipeline.Run:
+def judged(graph: Graph, passes: str, trials: list[Trial], keep_going: bool = False) -> Run:
     catalog = Catalog()
     state = pipeline.begin(graph, parse_pipeline(passes, catalog), catalog, trials)
     for _ in pipeline.advance(state, catalog, keep_going):

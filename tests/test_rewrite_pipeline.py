@@ -16,8 +16,8 @@ from graphtool.graph import Graph
 from graphtool.parity.budget import parse_budget
 from graphtool.parity.feed import Feed, draw
 from graphtool.parity.runerror import RunError
-from graphtool.pipeline import Run, Step
 from graphtool.rewrite import Catalog, parse_pipeline
+from graphtool.step import Run, Step, promise_error
 
 HEAD = 'summary = "s"\nwhy = "w"\nparity = "{}"\n'
 RELU_TO = "[[rewrite]]\nmatch = 'y = Relu(x)'\nreplace = '{}'\n"
@@ -72,7 +72,7 @@ def test_an_exact_pass_that_changes_numbers_is_rolled_back(house: House) -> None
     step = state.steps[0]
     assert step.reason.startswith("output 'y': ") and len(step.matches) == 1 and step.diff is not None
     assert data(graph) == before and state.graph is graph
-    error = pipeline.promise_error(step, "graphtool run --passes wrong x.onnx")
+    error = promise_error(step, "graphtool run --passes wrong x.onnx")
     assert isinstance(error, PromiseError) and error.exit_code == 1
     assert str(error).splitlines() == [
         f"wrong broke its promise 'exact': {step.reason}",

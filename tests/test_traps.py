@@ -29,6 +29,7 @@ from graphtool.parity.metrics import equal
 from graphtool.parity.runerror import RunError
 from graphtool.parity.session import Session
 from graphtool.rewrite import Catalog, apply_stage, parse_pipeline
+from graphtool.step import Step
 
 CATALOG = Catalog()
 # what changes neither the numbers nor the interface; onnxsim, slow and separately guarded, has its own test below
@@ -337,7 +338,7 @@ def weights_of(graph: Graph) -> dict[str, bytes]:
     return {tensor.name: tensor.SerializeToString() for tensor in graph.full_proto().graph.initializer}
 
 
-def judged(graph: Graph, name: str) -> pipeline.Step:
+def judged(graph: Graph, name: str) -> Step:
     """Apply one pass in a pipeline that judges it."""
     state = pipeline.begin(graph, parse_pipeline(name, CATALOG), CATALOG, draw(graph))
     return next(pipeline.advance(state, CATALOG))

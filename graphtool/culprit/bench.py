@@ -17,9 +17,9 @@ from graphtool.parity.feed import Feed
 from graphtool.parity.metrics import Figures, compare
 from graphtool.parity.panel import Panel
 from graphtool.parity.trials import Trial
-from graphtool.pipeline import Run, Step
 from graphtool.rewrite import Catalog, Stage
 from graphtool.rewrite.selection import Place, Selection
+from graphtool.step import Run, Step
 
 Watch = Callable[[str], None]
 Bounded = tuple[Mapping[str, Figures], ...]

@@ -16,9 +16,9 @@ from graphtool.diff import Diff, op_counts, ops_line, summary
 from graphtool.errors import show
 from graphtool.graph import Graph
 from graphtool.job import Result
-from graphtool.pipeline import Step, broken_text
 from graphtool.report.figures import detail_text, figure_text
 from graphtool.rewrite import Pass
+from graphtool.step import Step, broken_text
 
 if TYPE_CHECKING:
     from graphtool.atc.command import Command

@@ -13,10 +13,10 @@ from graphtool.job import Result
 from graphtool.parity.batch import BatchResult
 from graphtool.parity.metrics import Figures
 from graphtool.parity.verdict import Verdict
-from graphtool.pipeline import Step
 from graphtool.rejudge import Rejudged
 from graphtool.report.schema import KINDS, name_of
 from graphtool.rewrite import Pass
+from graphtool.step import Step
 
 
 def dumps(data: object) -> str:

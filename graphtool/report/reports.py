@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 
 from graphtool.errors import show
 from graphtool.job import Result
-from graphtool.pipeline import Step, broken_text
 from graphtool.report.console import MANY_NODES, verdict_word
 from graphtool.report.data import document, result_data
 from graphtool.report.figures import figure_text
 from graphtool.report.finding import Finding, Item, Report, Status
+from graphtool.step import Step, broken_text
 
 _LINES = 20  # of a step's diff, of one sort
 _STATUS: Mapping[str, Status] = {
