@@ -84,7 +84,8 @@ class GoldenItem(pytest.Item):
         if entry["status"] == "skipped":
             pytest.skip(entry["reason"])
         if not entry["ok"]:
-            raise GoldenError("\n".join((*entry["faults"], *entry["lines"])))
+            # the command's options have longer names here
+            raise GoldenError("\n".join((*entry["faults"], *entry["lines"])).replace("--allow-", "--golden-allow-"))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return the message of the command; a traceback only for what is a fault of this module."""

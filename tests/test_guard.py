@@ -212,6 +212,13 @@ def test_a_worker_answers(worker: Worker) -> None:
     assert worker.call(os.getpid) == first
 
 
+def test_a_function_of_the_script_itself_is_refused_in_words(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("from graphtool import guard\ndef double(n):\n    return 2 * n\nguard.call(double, 2)\n")
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert "UsageError: 'double' is in the script that runs, which a worker does not import" in ended.stderr
+
+
 def test_a_worker_that_dies_is_replaced(worker: Worker) -> None:
     first = worker.call(os.getpid)
     with pytest.raises(GuardError, match=r"^abort crashed \(SIGABRT\)"):

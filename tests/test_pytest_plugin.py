@@ -54,6 +54,13 @@ def test_what_is_collected(project: Cli) -> None:
     assert collected("golden/good", "--golden", "golden", "-k", "good") == records[1:2]
 
 
+def test_a_failure_names_the_options_of_pytest(project: Cli) -> None:
+    project.ok("golden", "record", "made", "--from-command", "cp good.onnx {model}")
+    ended = run(project, "--golden", "golden", "-k", "made")
+    assert "; --golden-allow-commands runs it" in ended.stdout, ended.stdout
+    assert run(project, "--golden", "golden", "-k", "made", "--golden-allow-commands").returncode == 0
+
+
 def test_a_folder_without_records_is_an_error(project: Cli) -> None:
     ended = run(project, "--golden", "tests")
     assert ended.returncode == 4 and "there are no golden records" in ended.stderr

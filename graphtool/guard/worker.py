@@ -18,7 +18,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
-from graphtool.errors import GraphtoolError, show
+from graphtool.errors import GraphtoolError, UsageError, quoted, show
 from graphtool.guard.limits import Limits
 from graphtool.guard.phases import anew
 from graphtool.guard.watch import TICK, Watch
@@ -50,8 +50,11 @@ class Worker:
         """Return ``function(*arguments)``, or raise what it raises.
 
         Function, arguments and result must be what ``pickle`` takes: a function of a module, plain data. Raises
-        GuardError with one line where the process dies or is stopped.
+        GuardError with one line where the process dies or is stopped, UsageError for a function of the script itself.
         """
+        if getattr(function, "__module__", None) == "__main__":
+            name = quoted(getattr(function, "__name__", "the function"))
+            raise UsageError(f"{name} is in the script that runs, which a worker does not import; put it into a module")
         if sys.platform != "linux":
             return function(*arguments)
         if self._process is None:
