@@ -437,3 +437,15 @@ def test_a_match_that_an_earlier_one_makes_possible_is_found() -> None:
 
 def _float(name: str, shape: list[int] | None = None):  # type: ignore[no-untyped-def]
     return helper.make_tensor_value_info(name, 1, shape or [2])
+
+
+@pytest.mark.parametrize("spec", [FUSE, IDENTITY, rule_of("a = Neg(x)  y = Relu|Exp(a)", "y = @y(x)")])
+def test_a_node_that_names_none_of_its_outputs_stays(spec: Pass) -> None:
+    graph = graph_of("g (float[2] x) => (float[2] z) { n = Neg(x) e = Exp(n) i = Identity(x) z = Abs(x) }")
+    proto = graph.full_proto()
+    for node in proto.graph.node[1:3]:
+        node.output[0] = ""
+    graph = Graph.from_proto(proto)
+    before = lines(graph)
+    assert "it makes nothing that has a name" in reasons(apply(spec, graph)[1])
+    assert lines(graph) == before

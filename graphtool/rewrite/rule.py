@@ -234,6 +234,8 @@ class _Sweep:
         outputs = [value for name in self.roots if (value := binding.made(name))]
         makers = (index.producer_slot(value) for value in outputs)
         roots = list(dict.fromkeys(slot for slot in makers if slot is not None))
+        if not roots:  # a node may name none of its outputs
+            raise Refused("it makes nothing that has a name")
         if len(roots) > 1:
             self._check_acyclic(old_slots, roots)
         build = Builder(graph, self.constants, plan, binding, env)
