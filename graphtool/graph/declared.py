@@ -127,6 +127,6 @@ def inference_fault(graph: Graph) -> str | None:
     """Return what onnx's strict shape inference finds wrong first, in its words; None where shapes fit together."""
     try:
         onnx.shape_inference.infer_shapes(weightless(graph.proto), strict_mode=True, data_prop=True)
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError) as error:
         return " ".join(str(error).split())
     return None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto, TypeProto, ValueInfoProto, helper, numpy_helper, shape_inference
+from onnx import NodeProto, TensorProto, TypeProto, ValueInfoProto, checker, helper, numpy_helper, shape_inference
 
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
@@ -235,7 +235,7 @@ class Facts:
                     opset_imports=list(self.graph.proto.opset_import), ir_version=self.graph.proto.ir_version,
                 )
             )  # fmt: skip
-        except (shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        except (shape_inference.InferenceError, checker.ValidationError, RuntimeError, ValueError) as error:
             raise UnfitError(_reason(error)) from None
         return [_shape(found.get(name)) for name in node.output]
 

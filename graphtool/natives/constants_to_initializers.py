@@ -46,6 +46,8 @@ def _level(graph: Graph, result: Applied) -> None:
 def _refusal(old: bool, node: NodeProto, outputs: set[str], noted: set[str]) -> str:
     if old:
         return "before IR 4 an initializer is an input too"
+    if not any(node.output):
+        return "it makes nothing that has a name"
     if node.output[0] in outputs:
         return "its value is a graph output, which a node makes"
     if node.metadata_props or node.doc_string or node.output[0] in noted:

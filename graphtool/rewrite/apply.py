@@ -7,8 +7,9 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
-from graphtool.errors import PassError
+from graphtool.errors import ModelError, PassError
 from graphtool.graph import Graph, Snapshot
+from graphtool.graph.arity import arity_fault
 from graphtool.graph.journal import Journal
 from graphtool.rewrite.bodies import Body
 from graphtool.rewrite.boundary import Boundary
@@ -52,7 +53,8 @@ def apply_stage(graph: Graph, stage: Stage, catalog: Catalog, record: bool = Tru
 
     With ``record`` the outcome holds what parity needs: the graph before each inner pass, and the nodes of each match.
     With ``tell`` it holds the misses of rewrites, and why, which costs more than finding none. Raises PassError too
-    where the stage's selection names a place that nothing matches at.
+    where the stage's selection names a place that nothing matches at, ModelError where a node has fewer inputs or
+    outputs than its operator, and the pass stumbles on that.
     """
     before = graph.snapshot()
     outcome = Outcome(unmet=stage.spec.requires.missing(graph))
@@ -65,8 +67,11 @@ def apply_stage(graph: Graph, stage: Stage, catalog: Catalog, record: bool = Tru
         if chooser is not None:
             chooser.finish()
             outcome.places = tuple(chooser.taken)
-    except BaseException:
+    except BaseException as error:
         graph.restore(before)
+        # a pass takes an operator's inputs and outputs for granted; looking at every node before would cost each run
+        if isinstance(error, IndexError) and (fault := arity_fault(graph)) is not None:
+            raise ModelError(fault) from error
         raise
     return outcome
 
