@@ -13,6 +13,7 @@ from work import work
 
 from graphtool.errors import ModelError
 from graphtool.graph import Graph, check
+from graphtool.parity.session import Session
 
 ESC = "\x1b[31m"
 
@@ -228,3 +229,10 @@ def test_an_equation_from_which_onnx_never_comes_back(equation: str) -> None:
     text = 'g (float[2,3] a, float[3,4] b) => (float[2,4] y) { y = Einsum<equation = "%s">(a, b) }'
     with pytest.raises(ModelError, match="equation is none of Einsum"):
         check(graph_of(text % equation))
+
+
+def test_constants_may_share_a_name() -> None:
+    one, two = (node("Constant", "", value, "n", value_float=1.0) for value in ("k", "l"))
+    graph = graph_from(one, node("Add", "x k", "a", "n"), two, node("Mul", "a l", "y"))
+    check(graph)
+    assert Session(graph).run({"x": np.ones(2, np.float32), "c": np.ones(2, np.float32)})["y"].tolist() == [2.0, 2.0]

@@ -67,7 +67,7 @@ def _check_level(graph: GraphProto, outer: tuple[set[str], ...]) -> tuple[bool, 
     ordered = True
     for position, node in enumerate(graph.node):
         name, op_type, domain = node.name, node.op_type, node.domain
-        if name:
+        if name and op_type != "Constant":  # onnxruntime takes those for weights before it looks at names
             if name in names:
                 raise ModelError(f"two nodes are named {quoted(name)}; give each its own name")
             names.add(name)
