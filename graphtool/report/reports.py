@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 
 from graphtool.errors import show
 from graphtool.job import Result
-from graphtool.report.console import MANY_NODES, verdict_word
+from graphtool.report.console import verdict_word
 from graphtool.report.data import document, result_data
 from graphtool.report.figures import figure_text
 from graphtool.report.finding import Finding, Item, Report, Status
 from graphtool.step import Step, broken_text
 
+_MANY_NODES = 20_000
 _LINES = 20  # of a step's diff, of one sort
 _STATUS: Mapping[str, Status] = {
     "applied": "passed",
@@ -59,8 +60,8 @@ def _detail(step: Step) -> Iterator[str]:
         for name, found in step.verdict.figures.items():
             allowed = f" (allowed {step.verdict.tolerance[name]:.3g})" if name in step.verdict.tolerance else ""
             yield f"{show(name)}: {figure_text(found)}{allowed}"
-    # as on the terminal: of a large graph that nobody runs the difference costs more than the passes
-    if step.changes is not None and (step.verdict is not None or max(step.nodes) <= MANY_NODES):
+    # of a large graph that nobody runs the difference costs more than the passes; the terminal draws the line sooner
+    if step.changes is not None and (step.verdict is not None or max(step.nodes) <= _MANY_NODES):
         yield from step.changes.diff().lines(_LINES)
 
 
