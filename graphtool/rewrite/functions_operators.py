@@ -41,6 +41,7 @@ _ORDER: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+_FLOAT32 = np.dtype(np.float32)
 _EQUAL: dict[str, Callable[[Any, Any], Any]] = {"==": operator.eq, "!=": operator.ne}
 _COMPARE = _EQUAL | _ORDER
 
@@ -51,9 +52,12 @@ def arithmetic(symbol: str, a: object, b: object) -> object:
         a = array(a)
     if type(b) is TensorRef:
         b = array(b)
-    if type(a) is np.ndarray and type(b) is np.ndarray:
-        if a.dtype == b.dtype == np.float32 and (a.shape == b.shape or a.size * b.size <= MAX_ELEMENTS):
-            return _ARITHMETIC[symbol](a, b)  # most of what passes compute: statistics and weights of one type
+    # most of what passes compute: statistics and weights of one type, a number beside them
+    if type(a) is np.ndarray and a.dtype is _FLOAT32:
+        if type(b) is np.ndarray and b.dtype is _FLOAT32 and (a.shape == b.shape or a.size * b.size <= MAX_ELEMENTS):
+            return _ARITHMETIC[symbol](a, b)
+        if type(b) is float and a.ndim:
+            return _ARITHMETIC[symbol](a, b)
     elif type(a) in (int, float) and type(b) in (int, float):
         return _ARITHMETIC[symbol](a, b)
     if tensor_like(a) or tensor_like(b):
@@ -111,11 +115,15 @@ def truth(value: object) -> bool:
 def _operands(a: object, b: object) -> tuple[Array | int | float, Array | int | float]:
     x = array(a) if tensor_like(a) else number(a)
     y = array(b) if tensor_like(b) else number(b)
-    if np.size(x) * np.size(y) > MAX_ELEMENTS and np.shape(x) != np.shape(y):
+    if _size(x) * _size(y) > MAX_ELEMENTS and np.shape(x) != np.shape(y):
         within(math.prod(np.broadcast_shapes(np.shape(x), np.shape(y))))
     if isinstance(x, np.ndarray):
         return x, _beside(x, y)
     return _beside(y, x), y
+
+
+def _size(value: Array | int | float) -> int:
+    return value.size if isinstance(value, np.ndarray) else 1
 
 
 def _beside(tensor: Array | int | float, other: Array | int | float) -> Array | int | float:
