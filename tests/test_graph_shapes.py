@@ -11,6 +11,7 @@ from conftest import graph_of
 from onnx import TensorProto, helper, numpy_helper
 from work import little_memory
 
+from graphtool import api
 from graphtool.graph import Graph, Value
 from graphtool.graph.shapes import weightless
 
@@ -296,3 +297,15 @@ def test_reference_models(shared: Path) -> None:
         graph = Graph.load(shared / "icnet" / f"{name}.skeleton.onnx")
         results = [graph.value(node.output[0]) for node in graph.index.by_type("Resize")]
         assert sum(value is not None and value.static for value in results) == done, name
+
+
+@pytest.mark.parametrize("opset", [7, 10, 11])
+def test_axes_counted_from_the_back_count_in_old_opsets_too(opset: int) -> None:
+    graph = graph_of(
+        f"""<ir_version: 4, opset_import: ["": {opset}]> g (float[2,1,4] x) => (float[2,1,4,1] y, float[2,4] z)
+        {{ r = Relu(x) y = Unsqueeze<axes = [-1]>(r) z = Squeeze<axes = [-2]>(r) }}"""
+    )
+    shapes = [value.shape for name in ("y", "z") if (value := graph.value(name)) is not None]
+    assert shapes == [(2, 1, 4, 1), (2, 4)]
+    small = api.run(graph, "optimize").graph
+    assert [node.op_type for node in small.nodes] == ["Relu", "Unsqueeze", "Squeeze"]

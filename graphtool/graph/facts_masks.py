@@ -23,7 +23,7 @@ from graphtool.graph.contents import FARTHEST
 if TYPE_CHECKING:
     from graphtool.graph.model import Graph
 
-_DOUBTFUL = tuple("Attention AveragePool Einsum GatherND LpPool MaxPool NonZero Slice Split Squeeze".split())
+_DOUBTFUL = tuple("Attention AveragePool Einsum GatherND LpPool MaxPool NonZero Slice Split Squeeze Unsqueeze".split())
 _TERM = rb"[A-Za-z ]*(\.\.\.)?[A-Za-z ]*"
 EQUATION = re.compile(rb"%b(,%b)*(->%b)?" % (_TERM, _TERM, _TERM))  # of Einsum, as the ONNX specification has it
 _FEW = 16  # elements of axes, ends and steps
@@ -37,6 +37,7 @@ def misleads(node: NodeProto, constants: _Arrays) -> bool:
     - Attention of sizes that are symbols: they count as 0.
     - NonZero of a scalar: no row; onnxruntime has one.
     - Squeeze with axes of which there are none: all axes of size 1 stay; in onnxruntime they go.
+    - Squeeze and Unsqueeze before opset 11 with axes counted from the back: none is found; onnxruntime counts.
     - Pools that round up: a last window that begins behind the data; onnxruntime drops it.
     - Slice backward to the largest integer: nothing; onnxruntime goes to the beginning.
     """
@@ -45,6 +46,8 @@ def misleads(node: NodeProto, constants: _Arrays) -> bool:
             return True
         case "AveragePool" | "LpPool" | "MaxPool":
             return any(a.name == "ceil_mode" and a.i for a in node.attribute)
+        case "Squeeze" | "Unsqueeze" if any(a.name == "axes" and min(a.ints, default=0) < 0 for a in node.attribute):
+            return True
         case "Squeeze":
             return len(node.input) > 1 and any(not axes.size for axes in constants(node.input[1]))
         case "Slice":
