@@ -77,11 +77,15 @@ def run_rank(request: Request, watch: Watch) -> Ranks:
     return Ranks(request, bench, rank(bench, budgets))
 
 
-def run_tune(request: Request, held_out: Sequence[str], curve: bool, watch: Watch) -> Tuning:
+def run_tune(request: Request, held_out: Sequence[str], curve: bool, quick: bool, watch: Watch) -> Tuning:
     """Tune a pipeline; ``held_out`` are the words for other feeds: seeds, or files. Writes a profile to ``out``.
+
+    ``curve`` and ``quick`` as :func:`graphtool.culprit.tune.tune` has them; UsageError for both.
 
     Raises GraphtoolError for whatever does not fit.
     """
+    if curve and quick:
+        raise UsageError("--plot draws what each match adds, and --quick runs none by itself; leave one out")
     out = request.out
     if out is not None:
         _check_profile(out, request.profile)
@@ -93,7 +97,7 @@ def run_tune(request: Request, held_out: Sequence[str], curve: bool, watch: Watc
     if not words and not request.feed:
         words = [str(request.seed + len(bench.feeds) + number) for number in range(_DRAWN)]
     others = [_bench(_with_feed(request, word), watch, held=False)[0] for word in words]
-    tuned = tune(bench, budgets, others, curve)
+    tuned = tune(bench, budgets, others, curve, quick)
     feeds = tuple(other.feeds[0] for other in others)
     if out is not None:
         write_text(out, _profile(bench, tuned, budgets, [*bench.feeds, *feeds], request.profile))

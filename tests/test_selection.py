@@ -77,7 +77,7 @@ def test_a_region_and_a_boundary_are_selected() -> None:
         ("resize_nearest:skip=", "skip= names no match"),
         ("optimize:skip=fuse_conv_nb", "did you mean 'fuse_conv_bn'"),
         ("optimize:only=fuse_conv_bn@a", "not a place where it matches"),
-        ("merge_equal_nodes:only=a", "is a native pass and applies as a whole"),
+        ("remove_unused:only=a", "is a native pass and applies as a whole"),
     ],
 )
 def test_a_selection_that_selects_nothing_is_an_error(text: str, reason: str) -> None:

@@ -47,6 +47,9 @@ def tune(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the metric against matches taken: .png, .svg.")
     ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Do not rank the matches: take them in order. For hundreds of them.")
+    ] = False,
     report: Reports = None,
     json: Json = False,
 ) -> None:
@@ -67,7 +70,7 @@ def tune(
     )  # fmt: skip
     places = wanted(report or (), json, [model, *([output] if output else [])])
     with progress() as watch:
-        found = finding.run_tune(request, held_out or (), plot is not None, watch)
+        found = finding.run_tune(request, held_out or (), plot is not None, quick, watch)
     if plot is not None:
         plot_tuned(found, plot)
     shown = bool(places) and write(tuned_report(found), places)

@@ -17,7 +17,7 @@ from graphtool.parity.feed import Feed
 from graphtool.parity.metrics import Figures, compare
 from graphtool.parity.panel import Panel
 from graphtool.parity.trials import Trial
-from graphtool.rewrite import Catalog, Stage
+from graphtool.rewrite import Catalog, Stage, apply_stage
 from graphtool.rewrite.selection import Place, Selection
 from graphtool.step import Run, Step
 
@@ -185,10 +185,27 @@ class Bench:
         return name if not sequence else f"{place.spec}@{name}" if place.where else place.spec
 
     def text(self, chosen: Sequence[Unit], last: int | None = None) -> str:
-        """Return the pipeline, to the stage ``last``, with those units alone, as words for ``--passes``."""
+        """Return the pipeline, to the stage ``last``, with those units alone, as words for ``--passes``.
+
+        What matches only where another match was taken is not named where that is left out: it would be an error.
+        """
         end = len(self.stages) if last is None else last + 1
-        stages = (self.staged(number, chosen, short=True) for number in range(end))
+        stages = [self.staged(number, chosen, short=True) for number in range(end)]
+        first = next((number for number in range(end) if stages[number] is not self.stages[number]), end)
+        if first < min(end, len(self._states)):
+            graph = self._states[first].graph.copy()
+            stages[first:] = [self._named(graph, stage) for stage in stages[first:]]
         return ",".join(stage.text() for stage in stages if stage is not None)
+
+    def _named(self, graph: Graph, stage: Stage | None) -> Stage | None:
+        """Apply a stage to ``graph`` and return it without the items that no match answers to; None for none left."""
+        if stage is None or stage.selection is None:
+            return stage
+        selection = stage.selection
+        idle = set(apply_stage(graph, replace(stage, selection=replace(selection, strict=False)), self.catalog).idle)
+        only = None if selection.only is None else tuple(item for item in selection.only if item not in idle)
+        skip = tuple(item for item in selection.skip if item not in idle)
+        return None if only == () else replace(stage, selection=replace(selection, only=only, skip=skip))
 
 
 def _selected(stage: Stage, held: bool) -> Stage:

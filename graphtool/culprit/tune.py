@@ -24,9 +24,10 @@ class Dropped:
 class Tuned:
     """What was taken.
 
-    ``order`` are all matches, the least damaging first; ``alone`` is the damage of each by itself. ``text`` is the
-    pipeline to run again. ``curve`` is the measured value with the first 0, 1, 2 ... of ``order``, where it was asked
-    for. ``result`` is the pipeline on the first feed, ``held_out`` on the others, after the last change.
+    ``order`` are all matches, the least damaging first; ``alone`` is the damage of each by itself, empty where none was
+    run by itself: then ``order`` is that of the passes. ``text`` is the pipeline to run again. ``curve`` is the
+    measured value with the first 0, 1, 2 ... of ``order``, where it was asked for. ``result`` is the pipeline on the
+    first feed, ``held_out`` on the others, after the last change.
     """
 
     measure: Measure
@@ -41,14 +42,18 @@ class Tuned:
     runs: int = 0
 
 
-def tune(bench: Bench, budgets: Sequence[Budget], held_out: Sequence[Bench] = (), curve: bool = False) -> Tuned:
-    """Take the matches of the lossy passes one by one, the least damaging first, as long as the budgets hold.
+def tune(
+    bench: Bench, budgets: Sequence[Budget], held_out: Sequence[Bench] = (), curve: bool = False, quick: bool = False
+) -> Tuned:
+    """Take the matches of the lossy passes, the least damaging first, as long as the budgets hold.
 
-    One that breaks a budget is tried again after the others, since damages may cancel; in the end none of those left
-    out can be added. The set is the largest that this order leads to; a larger one may exist. Then it must hold
-    on every held-out feed too: where it does not, the most damaging match is given back until it does. The benches have
-    the same pipeline and no budgets. Raises UsageError without a budget, PromiseError where none of the matches is
-    needed to break it.
+    Where all of them hold, on every feed, none is run by itself (but for a ``curve``). One that breaks a budget is
+    tried again after the others, since damages may cancel; in the end none of those left out can be added. The set is
+    the largest that this order leads to; a larger one may exist. Then it must hold on every held-out feed too: where it
+    does not, the most damaging match is given back until it does. With ``quick`` no match is run by itself: they are
+    taken in the order of the passes, and those that a held-out feed does not bear are searched in the same way. The
+    benches have the same pipeline and no budgets. Raises UsageError without a budget, PromiseError where none of the
+    matches is needed to break it.
     """
     if not budgets:
         raise UsageError("tune needs a budget, such as --min argmax_agreement=0.95")
@@ -73,18 +78,22 @@ def tune(bench: Bench, budgets: Sequence[Budget], held_out: Sequence[Bench] = ()
 
     if reason := fault(()):
         raise PromiseError(f"over the budget with no match of a lossy pass taken: {reason}")
-    singles = damage_alone(bench, lossy)
-    attempts |= {(-1, frozenset([unit])): found for unit, found in singles.items()}
-    damage = {unit: measure.damage(found) for unit, found in singles.items()}
-    order = sorted(lossy, key=lambda unit: damage[unit])
-    found = order if not fault(order) else _greedy(order, lambda chosen: not fault(chosen))
+    order, damage = list(lossy), dict[Unit, float]()
+    whole = not fault(order)
+    feeds = range(len(held_out))
+    if not quick and (curve or not whole or any(fault(order, number) for number in feeds)):
+        singles = damage_alone(bench, lossy)
+        attempts |= {(-1, frozenset([unit])): found for unit, found in singles.items()}
+        damage = {unit: measure.damage(found) for unit, found in singles.items()}
+        order.sort(key=lambda unit: damage[unit])
+    found = set(order if whole else _greedy(order, lambda chosen: not fault(chosen)))
     taken = [unit for unit in order if unit in found]
-    dropped = _verified(taken, len(held_out), fault)
-    picked = [unit for unit in lossy if unit in taken]
+    dropped = _searched(taken, len(held_out), fault) if quick else _verified(taken, len(held_out), fault)
+    picked = [unit for unit in lossy if unit in set(taken)]
     return Tuned(
         measure,
         tuple(order),
-        tuple(damage[unit] for unit in order),
+        tuple(damage[unit] for unit in order if damage),
         tuple(picked),
         bench.text([*kept, *picked]),
         tried(picked),
@@ -96,15 +105,27 @@ def tune(bench: Bench, budgets: Sequence[Budget], held_out: Sequence[Bench] = ()
 
 
 def _greedy(order: Sequence[Unit], holds: Callable[[Sequence[Unit]], bool]) -> list[Unit]:
-    """Take each unit that the set still holds with, until none of the others can be added."""
+    """Take what the set still holds with, in order, until none of the others can be added.
+
+    Several are tried at a time, twice as many after each time that it holds and half as many after each that it does
+    not: where damage only adds up, the result is that of one by one.
+    """
     taken: list[Unit] = []
     grown = True
     while grown:
         grown = False
-        for unit in order:
-            if unit not in taken and holds([*taken, unit]):
-                taken.append(unit)
+        left = [unit for unit in order if unit not in set(taken)]
+        place, size = 0, 1
+        while place < len(left):
+            some = left[place : place + size]
+            if holds([*taken, *some]):
+                taken += some
                 grown = True
+                place, size = place + len(some), 2 * size
+            elif len(some) == 1:
+                place, size = place + 1, 1
+            else:
+                size = len(some) // 2
     return taken
 
 
@@ -121,4 +142,15 @@ def _verified(taken: list[Unit], feeds: int, fault: Callable[[Sequence[Unit], in
         while taken and fault(taken, -1):  # what held with it may not hold without
             taken.pop()
         number = 0
+    return dropped
+
+
+def _searched(taken: list[Unit], feeds: int, fault: Callable[[Sequence[Unit], int], str]) -> list[Dropped]:
+    """Leave of ``taken`` what holds on every feed, taken in order."""
+    dropped: list[Dropped] = []
+    while taken and (number := next((n for n in range(feeds) if fault(taken, n)), None)) is not None:
+        reason, heard = fault(taken, number), [n for n in range(-1, feeds) if n <= number]
+        left = set(_greedy(taken, lambda chosen, heard=heard: not any(fault(chosen, n) for n in heard)))  # type: ignore[misc]
+        dropped += [Dropped(unit, number, reason) for unit in taken if unit not in left]
+        taken[:] = [unit for unit in taken if unit in left]
     return dropped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,14 +39,21 @@ class Options:
 
 
 class Folding:
-    """The values of the foldable nodes ``slots`` of a graph, as far as they are computed; ``refused`` says why not."""
+    """The values of the foldable nodes ``slots`` of a graph, as far as they are computed; ``refused`` says why not.
 
-    def __init__(self, graph: Graph, opset: int, slots: Sequence[int], options: Options) -> None:
+    Those that are not ``taken`` are computed where others need that, and stay.
+    """
+
+    def __init__(
+        self, graph: Graph, opset: int, slots: Sequence[int], options: Options,
+        taken: Callable[[int], bool] = lambda _: True,
+    ) -> None:  # fmt: skip
         self.graph = graph
         self.values: dict[str, Array] = {}
         self.refused: dict[int, str] = {}
         self._opset = opset
         self._options = options
+        self._taken = taken
         self._sizes: dict[str, int] = {}  # of values that are not computed, or not held
         self._read: dict[str, Array | None] = {}
         self._later: dict[int, None] = {}  # slots whose results are large or not for numpy
@@ -162,7 +169,7 @@ class Folding:
         return self._sizes[name]
 
     def _choose(self, slots: Iterable[int]) -> Ledger:
-        candidates = [slot for slot in slots if slot not in self.refused]
+        candidates = [slot for slot in slots if slot not in self.refused and self._taken(slot)]
         ledger = choose(self.graph, candidates, self._size, self._options.budget)
         for slot in candidates:
             if slot not in ledger.folded:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -40,13 +40,15 @@ class Plan:
     """The decisions for a model.
 
     ``blocked`` are op types and ``names`` globs of node names that stay float32; ``keep_io`` keeps the types of inputs
-    and outputs; ``too_large`` says of a constant whether float16 cannot hold it and its reader should stay float32.
+    and outputs; ``too_large`` says of a constant whether float16 cannot hold it and its reader should stay float32;
+    ``left`` are nodes that stay float32, by level and slot.
     """
 
     def __init__(
         self, graph: Graph, blocked: frozenset[str], names: Sequence[str], keep_io: bool,
-        too_large: Callable[[Graph, str], bool],
+        too_large: Callable[[Graph, str], bool], left: Container[tuple[int, int]] = (),
     ) -> None:  # fmt: skip
+        self.left = left
         self.blocked, self.globs, self.keep_io, self.too_large = blocked, names, keep_io, too_large
         self.version = graph.opset()
         self.levels: list[Level] = []
@@ -104,13 +106,17 @@ class Plan:
             if not any(floats) and not has_bodies(node):
                 continue
             level.floats[slot] = floats
-            if level.frozen or self._is_blocked(node) or self._has_no_tensor(level, node):
+            if level.frozen or self._is_blocked(level, slot) or self._has_no_tensor(level, node):
                 continue
             slots = self._slots(node, *floats)
             if slots is not None and not any(self.too_large(graph, node.input[k]) for k in slots.inputs):
                 level.half[slot] = slots
 
-    def _is_blocked(self, node: NodeProto) -> bool:
+    def _is_blocked(self, level: Level, slot: int) -> bool:
+        node = level.graph.node(slot)
+        assert node is not None
+        if (level.number, slot) in self.left:
+            return True
         return node.op_type in self.blocked or any(fnmatchcase(label(node), glob) for glob in self.globs)
 
     def _has_no_tensor(self, level: Level, node: NodeProto) -> bool:
@@ -149,7 +155,7 @@ class Plan:
             if slot in level.half and node.op_type in _MOVES and made:
                 if all(name in single and not self.wants_half(level, name) for name in made):
                     del level.half[slot]
-            elif _makes_float(node) and made and not level.frozen and not self._is_blocked(node):
+            elif _makes_float(node) and made and not level.frozen and not self._is_blocked(level, slot):
                 source = graph.value(node.input[0])
                 if source is not None and source.dtype != TensorProto.FLOAT and self.wants_half(level, made[0]):
                     level.half[slot] = Slots((), (0,))

@@ -12,7 +12,8 @@ from onnx import NodeProto, TensorProto, helper
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
 from graphtool.graph.bodies import captures
-from graphtool.rewrite.result import Applied, Match, Miss, label
+from graphtool.rewrite.result import Applied, Match, Miss, alias, label
+from graphtool.rewrite.selection import Offer, everywhere
 
 _LARGEST = 2048  # float16 holds integers to there, all of them
 # what a label in float16 becomes as it would from int64, and the largest label for which that holds
@@ -21,7 +22,10 @@ _CASTS = {TensorProto.DataType.Value(name): _LARGEST for name in _WIDE}
 _CASTS |= {TensorProto.UINT8: 255, TensorProto.INT8: 127}
 
 
-def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
+UNITS = True  # each ArgMax
+
+
+def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere) -> Applied:
     """Move each ArgMax of the main graph and its bodies below the nearest upsampling that it reads."""
     result = Applied()
     for level in graph.levels():
@@ -32,7 +36,7 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
                 node = level.node(slot)
                 assert node is not None
                 reason = _refusal(level, node)
-                if reason is None:
+                if reason is None and offer(label(node), alias(node)):
                     result.matches.append(Match(label(node), "native"))
                     moved.append(_move(level, slot, node))
                 elif reason:

@@ -14,13 +14,17 @@ from graphtool.errors import PassError
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
 from graphtool.graph.sort import drop_unread, remove_nodes
-from graphtool.rewrite.result import Applied, Match, label
+from graphtool.rewrite.result import Applied, Match, alias, label
+from graphtool.rewrite.selection import Offer, everywhere
 
 Array = NDArray[Any]
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
-def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
+UNITS = True  # each constant
+
+
+def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere) -> Applied:
     """Clamp every floating-point constant, in bodies too, to plus and minus ``limit``; NaN stays.
 
     A constant is written anew under another name, so that one which is an output too keeps its value there.
@@ -32,11 +36,11 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
         raise PassError(f"a limit of {limit}; it must be a positive number")
     result = Applied()
     for level in graph.levels():
-        result.matches += _level(level, limit, glob)
+        result.matches += _level(level, limit, glob, offer)
     return result
 
 
-def _level(graph: Graph, limit: float, glob: str) -> list[Match]:
+def _level(graph: Graph, limit: float, glob: str, offer: Offer) -> list[Match]:
     matches: list[Match] = []
     gone: list[int] = []
     freed: list[str] = []
@@ -45,7 +49,7 @@ def _level(graph: Graph, limit: float, glob: str) -> list[Match]:
             continue
         value = graph.constant(name)
         clamped = None if value is None else _clamped(value, limit)
-        if clamped is None:
+        if clamped is None or not offer(name, name):
             continue
         graph.replace_uses(name, graph.add_initializer(f"{name}/clamped", clamped))
         matches.append(Match(name, "native"))
@@ -54,7 +58,11 @@ def _level(graph: Graph, limit: float, glob: str) -> list[Match]:
             gone.append(slot)
     for slot in graph.index.slots_of_type("ConstantOfShape"):
         node = graph.node(slot)
-        if node is not None and fnmatchcase(node.name, glob) and _clamp_fill(graph, node, limit):
+        held = None if node is None or not fnmatchcase(node.name, glob) else _clamped_fill(graph, node, limit)
+        if node is not None and held is not None and offer(label(node), alias(node)):
+            own = ops.attribute_of(node, "value")
+            assert own is not None
+            own.t.CopyFrom(held)
             matches.append(Match(label(node), "native"))
     remove_nodes(graph, gone, set())
     drop_unread(graph, freed)
@@ -89,13 +97,10 @@ def _clamped(value: Array, limit: float) -> Array | None:
     return np.asarray(np.clip(plain, -top, top)).astype(value.dtype)
 
 
-def _clamp_fill(graph: Graph, node: NodeProto, limit: float) -> bool:
-    """Clamp what a ConstantOfShape fills with; return whether that changed anything."""
+def _clamped_fill(graph: Graph, node: NodeProto, limit: float) -> TensorProto | None:
+    """Return what a ConstantOfShape fills with, clamped; None where that is within the limit."""
     held = ops.attribute_of(node, "value")
     if held is None or held.t.data_type not in _FLOATS:
-        return False
+        return None
     clamped = _clamped(graph.array(held.t), limit)
-    if clamped is None:
-        return False
-    held.t.CopyFrom(numpy_helper.from_array(clamped, held.t.name))
-    return True
+    return None if clamped is None else numpy_helper.from_array(clamped, held.t.name)

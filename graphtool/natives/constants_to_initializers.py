@@ -8,22 +8,24 @@ from onnx import AttributeProto, NodeProto, TensorProto
 
 from graphtool.graph import Graph
 from graphtool.graph.weights import fill_tensor
-from graphtool.rewrite.result import Applied, Match, Miss, label
+from graphtool.rewrite.result import Applied, Match, Miss, alias, label
+from graphtool.rewrite.selection import Offer, everywhere
 
 TRACKED = True  # edits go through methods of Graph: whoever keeps a journal sees them
+UNITS = True  # each Constant
 
 _BODY = "native"
 
 
-def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
+def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere) -> Applied:
     """Turn every Constant node into an initializer, in bodies too, except where its value is a graph output."""
     result = Applied()
     for level in graph.levels():
-        _level(level, result)
+        _level(level, result, offer)
     return result
 
 
-def _level(graph: Graph, result: Applied) -> None:
+def _level(graph: Graph, result: Applied, offer: Offer) -> None:
     outputs = {info.name for info in graph.header.output}
     noted = {note.tensor_name for note in graph.header.quantization_annotation}
     slots = graph.index.slots_of_type("Constant")
@@ -37,6 +39,8 @@ def _level(graph: Graph, result: Applied) -> None:
         tensor = None if reason else _tensor(graph, node)
         if tensor is None:
             result.misses.append(Miss(where, _BODY, reason or "its value is sparse, or given by a function's caller"))
+            continue
+        if not offer(where, alias(node)):
             continue
         graph.remove_node(slot)
         graph.adopt_initializer(tensor)

@@ -12,11 +12,17 @@ from graphtool.graph import opset as ops
 from graphtool.graph.bodies import walk
 from graphtool.natives._half_plan import Plan
 from graphtool.natives._half_write import Writer, beyond
-from graphtool.rewrite.result import Applied
+from graphtool.rewrite.result import Applied, alias, label
+from graphtool.rewrite.selection import Offer, everywhere
+
+UNITS = True  # each node
 
 
-def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
-    """Convert the nodes of the model and its bodies; raises PassError for a constant that float16 cannot hold."""
+def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere) -> Applied:
+    """Convert the nodes of the model and its bodies; raises PassError for a constant that float16 cannot hold.
+
+    A node that is not taken stays float32, an If, Loop or Scan where nothing in it is taken.
+    """
     blocked, names, keep_io, overflow = (params[key] for key in ("block", "block_nodes", "keep_io", "overflow"))
     assert isinstance(blocked, list) and isinstance(names, list)
     _check_ops(graph, blocked)
@@ -32,6 +38,9 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
         return known[key]
 
     plan = Plan(graph, frozenset(blocked), names, bool(keep_io), too_large)
+    left = _left(plan, offer)
+    if left:
+        plan = Plan(graph, frozenset(blocked), names, bool(keep_io), too_large, left)
     # a node that only holds bodies has no slots of its own
     changes = any(slots.inputs or slots.outputs for level in plan.levels for slots in level.half.values())
     if not changes and (keep_io or not _float_boundary(plan)):
@@ -40,6 +49,19 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
     writer.run()
     ops.import_domain(graph.proto, "", "Cast")
     return Applied(writer.matches, writer.misses)
+
+
+def _left(plan: Plan, offer: Offer) -> set[tuple[int, int]]:
+    """Return the nodes that are not taken, by level and slot; what holds bodies goes with the nodes in them."""
+    left: set[tuple[int, int]] = set()
+    for level in reversed(plan.levels):  # bodies first
+        for slot in level.half:
+            node = level.graph.node(slot)
+            assert node is not None
+            inside = [(body.number, inner) for body in plan.below(level, slot) for inner in body.half]
+            if left.issuperset(inside) if inside else not offer(label(node), alias(node)):
+                left.add((level.number, slot))
+    return left
 
 
 def _float_boundary(plan: Plan) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from graphtool.errors import PassError
 from graphtool.graph import Graph
@@ -12,9 +13,11 @@ from graphtool.natives._foldable import computable
 from graphtool.natives._folding import Folding, Options
 from graphtool.natives._growth import Budget
 from graphtool.natives._placing import drop_unneeded, replace_node
-from graphtool.rewrite.result import Applied, Match, Miss, label
+from graphtool.rewrite.result import Applied, Match, Miss, alias, label
+from graphtool.rewrite.selection import Offer, everywhere
 
 TRACKED = True  # edits go through methods of Graph: whoever keeps a journal sees them
+UNITS = True  # each node
 
 
 @dataclass(slots=True)
@@ -28,8 +31,11 @@ class _History:
 _histories: weakref.WeakKeyDictionary[Graph, _History] = weakref.WeakKeyDictionary()
 
 
-def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
-    """Fold constants in the graph and in its bodies; raises PassError for a parameter that makes no sense."""
+def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere) -> Applied:
+    """Fold constants in the graph and in its bodies; raises PassError for a parameter that makes no sense.
+
+    A node that is not taken stays where something reads it, though what is computed with its result may be folded.
+    """
     growth, slack, seconds = params["growth"], params["slack"], params["seconds"]
     assert isinstance(growth, float) and isinstance(slack, int) and isinstance(seconds, int)
     if not growth >= 0 or slack < 0 or seconds < 1:
@@ -46,7 +52,7 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
     for level in graph.levels():
         slots = computable(level, opset, key)
         if slots:
-            folding = Folding(level, opset, slots, options)
+            folding = Folding(level, opset, slots, options, partial(_is_taken, level, offer))
             budget.grown += folding.ledger.grown
             applied.misses += [Miss(_label(level, slot), "native", why) for slot, why in folding.refused.items()]
             applied.matches += [Match(_label(level, slot), "native") for slot in folding.ledger.folded]
@@ -56,6 +62,12 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
     drop_unneeded(graph, outer)
     history.grown = budget.grown
     return applied
+
+
+def _is_taken(graph: Graph, offer: Offer, slot: int) -> bool:
+    node = graph.node(slot)
+    assert node is not None
+    return offer(label(node), alias(node))
 
 
 def _label(graph: Graph, slot: int) -> str:

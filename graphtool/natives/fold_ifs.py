@@ -11,10 +11,13 @@ from graphtool.graph.opset import attribute_of
 from graphtool.natives._known import boolean
 from graphtool.natives._placing import drop_unneeded
 from graphtool.natives._splice import Splicer, identity_fault
-from graphtool.rewrite.result import Applied, Match, Miss, label
+from graphtool.rewrite.result import Applied, Match, Miss, alias, label
+from graphtool.rewrite.selection import Offer, everywhere
+
+UNITS = True  # each If
 
 
-def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
+def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere) -> Applied:
     """Replace each If with a known condition, in the graph and in its bodies, and those in the branches too."""
     applied = Applied()
     ir_version = graph.proto.ir_version
@@ -31,6 +34,9 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
                 branch = _branch(level, node)
                 if isinstance(branch, str):
                     left[slot] = Miss(label(node), "native", branch)
+                    continue
+                if not offer(label(node), alias(node)):
+                    left[slot] = Miss(label(node), "native", "only= or skip= leaves it as it is")
                     continue
                 conditions[node.input[0]] = None
                 applied.matches.append(Match(label(node), "native"))

@@ -11,21 +11,26 @@ from graphtool.graph import Graph
 from graphtool.graph.bodies import has_bodies
 from graphtool.natives._call import Array
 from graphtool.natives._placing import drop_unneeded, replace_node
-from graphtool.rewrite.result import Applied, Match, label
+from graphtool.rewrite.result import Applied, Match, alias, label
+from graphtool.rewrite.selection import Offer, everywhere
 
 TRACKED = True  # edits go through methods of Graph: whoever keeps a journal sees them
+UNITS = True  # each node
 
 _MOST_ITEMS = 64  # elements; no shape is longer, and the model must not grow
 _SOURCES = ("Shape", "Size")
 
 
-def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
-    """Fold what is computed of shapes, in the graph and in its bodies, where every element is known."""
+def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere) -> Applied:
+    """Fold what is computed of shapes, in the graph and in its bodies, where every element is known.
+
+    A node that is not taken stays where something reads it, though what is computed with its result may be folded.
+    """
     matches: list[Match] = []
     for level in graph.levels():
         known = _known(level)
         if known:
-            matches += _fold(level, known)
+            matches += _fold(level, known, offer)
     return Applied(matches)
 
 
@@ -59,9 +64,11 @@ def _known(graph: Graph) -> dict[int, dict[str, Array]]:
     return found
 
 
-def _fold(graph: Graph, known: Mapping[int, Mapping[str, Array]]) -> list[Match]:
+def _fold(graph: Graph, known: Mapping[int, Mapping[str, Array]], offer: Offer) -> list[Match]:
     outputs = {info.name for info in graph.header.output}
-    folded = dict.fromkeys(slot for slot in known if _is_removable(graph, slot, known[slot], outputs))
+    removable = [slot for slot in known if _is_removable(graph, slot, known[slot], outputs)]
+    folded = dict.fromkeys(slot for slot in removable if _is_taken(graph, slot, offer))
+    left = {slot for slot in removable if slot not in folded}
     matches: list[Match] = []
     reads: dict[str, None] = {}
     # before any node goes: who reads what
@@ -73,12 +80,17 @@ def _fold(graph: Graph, known: Mapping[int, Mapping[str, Array]]) -> list[Match]
             matches.append(Match(label(node), "native"))
             replace_node(graph, slot, needed[slot], values)
             continue
-        for name in needed[slot]:  # the node stays for its other outputs
-            if graph.index.uses(name):
-                graph.replace_uses(name, graph.add_initializer(name, values[name]))
-                matches.append(Match(label(node), "native"))
+        used = [] if slot in left else [name for name in needed[slot] if graph.index.uses(name)]
+        for name in used if used and _is_taken(graph, slot, offer) else ():  # the node stays for its other outputs
+            graph.replace_uses(name, graph.add_initializer(name, values[name]))
+            matches.append(Match(label(node), "native"))
     drop_unneeded(graph, [name for name in reads if graph.defines(name)])
     return matches
+
+
+def _is_taken(graph: Graph, slot: int, offer: Offer) -> bool:
+    node = _node(graph, slot)
+    return offer(label(node), alias(node))
 
 
 def _is_removable(graph: Graph, slot: int, values: Mapping[str, Array], outputs: set[str]) -> bool:

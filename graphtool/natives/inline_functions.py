@@ -12,12 +12,16 @@ from graphtool.graph.bodies import walk
 from graphtool.graph.fields import keep_only
 from graphtool.natives._meaning import same_meaning
 from graphtool.natives._splice import Splicer, identity_fault
-from graphtool.rewrite.result import Applied, Match, Miss, label
+from graphtool.rewrite.result import Applied, Match, Miss, alias, label
+from graphtool.rewrite.selection import Offer, everywhere
 
 Key = tuple[str, str, str]  # domain, name, overload
 
 
-def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
+UNITS = True  # each call
+
+
+def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere) -> Applied:
     """Inline every call, in bodies and in what was inlined too, and drop the functions that nothing calls then."""
     applied = Applied()
     proto = graph.proto
@@ -36,6 +40,8 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
             fault = library.fault(function) or _fault(level, node, function)
             if fault:
                 applied.misses.append(Miss(label(node), "native", fault))
+                continue
+            if not offer(label(node), alias(node)):
                 continue
             applied.matches.append(Match(label(node), "native"))
             library.import_for(function)

@@ -13,20 +13,22 @@ from graphtool.graph import Graph
 from graphtool.graph import opset as ops
 from graphtool.graph.bodies import has_bodies
 from graphtool.natives._joining import Joiner
-from graphtool.rewrite.result import Applied, Match, label
+from graphtool.rewrite.result import Applied, Match, alias, label
+from graphtool.rewrite.selection import Offer, everywhere
 
 TRACKED = True  # edits go through methods of Graph: whoever keeps a journal sees them
+UNITS = True  # each node that is dropped
 
 # a Dropout may be in training; a Constant is a weight, and share_equal_weights is for those
 _LEFT_ALONE = ops.RANDOM | {"Dropout", "Constant"}
 
 
-def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
+def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere) -> Applied:
     """Drop each node that equals an earlier one of its level: op, inputs, effective attributes, number of outputs."""
     calls = {(function.domain, function.name) for function in graph.proto.functions}
     matches: list[Match] = []
     for level in graph.levels():
-        matches += _Level(level, calls).run()
+        matches += _Level(level, calls, offer).run()
     return Applied(matches)
 
 
@@ -38,8 +40,9 @@ class _Level:
     graph output is joined, and equal graph outputs stay two nodes whose readers are merged all the same.
     """
 
-    def __init__(self, graph: Graph, calls: set[tuple[str, str]]) -> None:
+    def __init__(self, graph: Graph, calls: set[tuple[str, str]], offer: Offer) -> None:
         self.graph = graph
+        self.offer = offer
         self.calls = calls
         self.joiner = Joiner(graph)
         self.contents = Contents()
@@ -121,11 +124,14 @@ class _Level:
         own, other = graph.node(kept), graph.node(slot)
         assert own is not None and other is not None
         pairs = [(a, b) for a, b in zip(own.output, other.output, strict=True) if b]
+        joinable = all(self._joinable(a, b) for a, b in pairs)
+        if joinable and not self.offer(label(other), alias(other)):
+            return False
         if kept not in self.spread:
             self.spread.add(kept)
             self._look_at_readers(a for a, _ in pairs)
         self._look_at_readers(b for _, b in pairs)
-        if not all(self._joinable(a, b) for a, b in pairs):
+        if not joinable:
             self.same.update((b, self.same.get(a, a)) for a, b in pairs if a)
             return False
         graph.remove_node(slot)

@@ -13,9 +13,11 @@ from onnx import NodeProto, helper
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
 from graphtool.graph.sort import drop_unread, remove_nodes
-from graphtool.rewrite.result import Applied, Match, label
+from graphtool.rewrite.result import Applied, Match, alias, label
+from graphtool.rewrite.selection import Offer, everywhere
 
 TRACKED = True  # edits go through methods of Graph: whoever keeps a journal sees them
+UNITS = True  # each group of siblings, by the first of them
 
 Array = NDArray[Any]
 
@@ -38,14 +40,14 @@ class _Sibling:
         return int(self.matrix.shape[self.axis])
 
 
-def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
+def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere) -> Applied:
     """Merge siblings where that leaves fewer nodes: three and more, or two whose constant biases are merged too.
 
     Matrices that something else reads stay out of it: a copy of them would make the model larger.
     """
     matches: list[Match] = []
     for level in graph.levels():
-        merging = _Merging(level)
+        merging = _Merging(level, offer)
         for group in merging.groups():
             found = merging.merge(group)
             if found is not None:
@@ -57,8 +59,9 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
 class _Merging:
     """The siblings of one level."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, offer: Offer) -> None:
         self.graph = graph
+        self.offer = offer
         self.outputs = {info.name for info in graph.header.output}
         self.noted = {note.tensor_name for note in graph.header.quantization_annotation}
         self.opset = graph.opset() or 1
@@ -138,7 +141,7 @@ class _Merging:
             adds = 0
         gain = len(group) + adds - (3 if adds else 2)
         axis = self._split_axis(first)
-        if gain < 1 or axis is None:
+        if gain < 1 or axis is None or not self.offer(label(first), alias(first)):
             return None
         slots = [slot for s in group for slot in (s.slot, s.adding) if slot is not None]
         old = tuple(_copy(graph, slot) for slot in slots)

@@ -16,8 +16,10 @@ from graphtool.graph.weights import LAZY_BYTES, is_external, payload_bytes
 from graphtool.graph.wire import Buffer
 from graphtool.natives._joining import Joiner
 from graphtool.rewrite.result import Applied, Match
+from graphtool.rewrite.selection import Offer, everywhere
 
 TRACKED = True  # edits go through methods of Graph: whoever keeps a journal sees them
+UNITS = True  # each weight that is dropped
 
 _PROBE = 32  # bytes at each end of a large weight that are compared before all of them are
 
@@ -37,7 +39,7 @@ class _Weight:
         self.shape = self.tensor.data_type, *self.tensor.dims
 
 
-def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
+def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere) -> Applied:
     """Let the readers of equal weights read one of them and drop the others.
 
     Weights of one graph or body are shared with each other. One above 1 KiB is also shared with a graph around it;
@@ -46,7 +48,7 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
     """
     if graph.proto.training_info:
         return Applied()
-    sharing = _Sharing(graph)
+    sharing = _Sharing(graph, offer)
     if sharing.shapes:
         sharing.level(graph, [])
     return Applied([Match(f"weight {name}", "native") for name in sharing.gone])
@@ -55,7 +57,8 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
 class _Sharing:
     """Equal weights of a model. Bytes are read only where type and shape occur twice, all of them where the ends do."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, offer: Offer) -> None:
+        self.offer = offer
         self.contents = Contents()
         self.gone: list[str] = []
         self.main = list(_weights(graph))
@@ -83,7 +86,9 @@ class _Sharing:
             large = self.shapes[group[0].shape]
             outer = _seen(graph, around, key) if large else None
             kept = _first(group, joiner) if outer is None else _Weight(outer, group[0].tensor, None)
-            dropped += [weight for weight in group if weight is not kept and _join(graph, kept, weight, joiner)]
+            dropped += [
+                weight for weight in group if weight is not kept and _join(graph, kept, weight, joiner, self.offer)
+            ]
             if large and kept.slot is None:  # a Constant node may come after the node that holds the body
                 known[key] = kept.name
         weights = [weight.name for weight in dropped if weight.slot is None]
@@ -178,17 +183,20 @@ def _first(group: list[_Weight], joiner: Joiner) -> _Weight:
     return (stays or initializers or group)[0]
 
 
-def _join(graph: Graph, kept: _Weight, weight: _Weight, joiner: Joiner) -> bool:
-    """Let ``kept`` stand for ``weight``; return False where that must stay, a graph output."""
+def _join(graph: Graph, kept: _Weight, weight: _Weight, joiner: Joiner, offer: Offer) -> bool:
+    """Let ``kept`` stand for ``weight``; return False where that must stay, a graph output, or is not taken."""
     old, new = weight.name, kept.name
+    where = f"weight {old}"
     if old not in joiner.outputs:
-        if not joiner.may_stand_for(new, old):
+        if not joiner.may_stand_for(new, old) or not offer(where, where):
             return False
         if weight.slot is not None:
             graph.remove_node(weight.slot)
         joiner.redirect(old, new)
         return True
     if kept.slot is None or weight.slot is None or new in joiner.outputs or not joiner.may_stand_for(old, new):
+        return False
+    if not offer(where, where):
         return False
     # two Constant nodes: the first one takes over the name that stays
     graph.remove_node(weight.slot)

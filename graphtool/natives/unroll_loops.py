@@ -17,10 +17,13 @@ from graphtool.natives._call import Array
 from graphtool.natives._known import boolean, integer, is_true
 from graphtool.natives._placing import constant_node, drop_unneeded
 from graphtool.natives._splice import Splicer, identity_fault
-from graphtool.rewrite.result import Applied, Match, Miss, label
+from graphtool.rewrite.result import Applied, Match, Miss, alias, label
+from graphtool.rewrite.selection import Offer, everywhere
+
+UNITS = True  # each Loop
 
 
-def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
+def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere) -> Applied:
     """Unroll each Loop that is known to run at most ``most`` times, where that adds at most ``more`` nodes."""
     most, more = params["most"], params["more"]
     assert isinstance(most, int) and isinstance(more, int)
@@ -41,6 +44,8 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
             fault = count if isinstance(count, str) else loop.fault(count, most, more)
             if isinstance(count, str) or fault:
                 applied.misses.append(Miss(label(node), "native", fault))
+                continue
+            if not offer(label(node), alias(node)):
                 continue
             applied.matches.append(Match(label(node), "native"))
             reads.update(dict.fromkeys(filter(None, node.input[:2])))

@@ -18,6 +18,8 @@ from graphtool.report.data import figures_data
 from graphtool.report.figures import figure_text
 from graphtool.report.pictures import curve
 
+_MANY = 40  # matches that are listed one by one
+
 
 def _head(model: object, bench: Bench) -> None:
     stages = ", ".join(stage.spec.name for stage in bench.stages)
@@ -55,11 +57,12 @@ def print_bisected(found: Bisected) -> None:
         line(f"  show it: {shows}")
     if finding.culprits:
         if not finding.complete:
-            line(f"there are more: without these {len(finding.culprits)} it still breaks", "yellow")
+            line(f"there are more culprits: without these {len(finding.culprits)} it still breaks", "yellow")
         elif len(finding.culprits) > 1 and finding.rest is not None:
             line("without all of these: holds")
             _figures(finding.rest.figures, "  ")
-        line(f"go on without: {found.commands[0][1]}")
+        if finding.complete:
+            line(f"go on without: {found.commands[0][1]}")
         guilty = (bench.stages[unit.stage] for culprit in finding.culprits for unit in culprit.units)
         if whole.kind == "budget" and any(stage.spec.parity == "lossy" for stage in guilty):
             line("graphtool tune, with the same words, finds the most matches that keep the budget", "cyan")
@@ -131,12 +134,7 @@ def print_tuned(found: Tuning) -> None:
     """Print which matches were taken, how that holds on the other feeds, and how to run it."""
     bench, tuned = found.bench, found.tuned
     _head(found.request.model, bench)
-    line("matches, the least damaging first:")
-    width = max(len(unit_text(bench, unit)) for unit in tuned.order)
-    taken = set(tuned.taken)
-    for unit, damage in zip(tuned.order, tuned.alone, strict=True):
-        mark, style = ("taken", "green") if unit in taken else ("left out", "yellow")
-        line(f"  {unit_text(bench, unit):<{width}}  {damage_text(tuned.measure, damage)} alone  {mark}", style)
+    _order(found)
     for item in tuned.dropped:
         where = found.feeds[item.held_out].text()
         line(f"given back: {unit_text(bench, item.unit)}: on {where} {show(item.reason, 200)}", "yellow")
@@ -152,6 +150,26 @@ def print_tuned(found: Tuning) -> None:
         line(f"wrote {show(found.path)}: graphtool run --profile {show(found.path)} {show(found.request.model)}")
     line(f"{plural(tuned.runs, 'run')} of the pipeline", "dim")
     _drawn(bench.feeds[0])
+
+
+def _order(found: Tuning) -> None:
+    """Print each match, what it does alone, and whether it was taken; of many only those that were not."""
+    bench, tuned = found.bench, found.tuned
+    taken = set(tuned.taken)
+    if not tuned.alone and len(taken) == len(tuned.order):
+        line("all of them together keep the budget: none was run by itself")
+        return
+    line("matches, the least damaging first:" if tuned.alone else "matches, in the order of the passes:")
+    many = len(tuned.order) > _MANY
+    shown = [number for number, unit in enumerate(tuned.order) if not many or unit not in taken]
+    width = max((len(unit_text(bench, tuned.order[number])) for number in shown), default=0)
+    if many and taken:
+        line(f"  {len(taken)} that were taken are not listed; --json has them", "dim")
+    for number in shown:
+        unit = tuned.order[number]
+        alone = f"  {damage_text(tuned.measure, tuned.alone[number])} alone" if tuned.alone else ""
+        mark, style = ("taken", "green") if unit in taken else ("left out", "yellow")
+        line(f"  {unit_text(bench, unit):<{width}}{alone}  {mark}", style)
 
 
 def damage_text(measure: Measure, damage: float) -> str:

@@ -49,7 +49,7 @@ def bisected_report(found: Bisected) -> Report:
     if not finding.whole.ok and not findings:
         text = f"{broken_text(bench, finding.whole)}; it is the pass as a whole"
         findings.append(Finding("broken-promise", "error", text, model, summary="A pass as a whole breaks it"))
-    said = [*bench.notes, *(f"go on without: {without}" for _, without in found.commands[:1])]
+    said = [*bench.notes, *(f"go on without: {without}" for _, without in found.commands[:1] if finding.complete)]
     if not finding.complete:
         said.append(f"there are more culprits: without these {len(finding.culprits)} it still breaks")
     if not finding.monotone:
@@ -92,8 +92,9 @@ def tuned_report(found: Tuning) -> Report:
     bench, tuned, model = found.bench, found.tuned, str(found.request.model)
     taken = set(tuned.taken)
     items = []
-    for unit, damage in zip(tuned.order, tuned.alone, strict=True):
-        cells = (damage_text(tuned.measure, damage).strip(), "taken" if unit in taken else "left out")
+    damages = [damage_text(tuned.measure, damage).strip() for damage in tuned.alone] or ["not run"] * len(tuned.order)
+    for unit, damage in zip(tuned.order, damages, strict=True):
+        cells = (damage, "taken" if unit in taken else "left out")
         why = "" if unit in taken else "left out: the budget does not hold with it"
         items.append(Item(unit_text(bench, unit), "skipped" if why else "passed", cells, why))
     said = [*bench.notes]

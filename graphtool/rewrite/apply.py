@@ -38,7 +38,8 @@ class Inner:
 class Outcome:
     """What applying a stage did, all of it and pass by pass; ``unmet`` says why a requirement is not met.
 
-    ``places`` are the units that can be selected, where the stage was applied with a selection.
+    ``places`` are the units that can be selected, where the stage was applied with a selection, ``idle`` the items of
+    that which no match answered to.
     """
 
     applied: Applied = field(default_factory=Applied)
@@ -46,6 +47,7 @@ class Outcome:
     latest: Snapshot | None = None  # of the graph as it is, where that is known
     unmet: str | None = None
     places: tuple[Place, ...] = ()
+    idle: tuple[str, ...] = ()
 
 
 def apply_stage(graph: Graph, stage: Stage, catalog: Catalog, record: bool = True, tell: bool = True) -> Outcome:
@@ -65,7 +67,7 @@ def apply_stage(graph: Graph, stage: Stage, catalog: Catalog, record: bool = Tru
         chooser = None if chosen is None else Chooser(chosen, stage.spec.name, bool(stage.spec.sequence))
         _apply(graph, stage.spec, stage.params, catalog, outcome, _Mode(record, tell, chooser=chooser))
         if chooser is not None:
-            chooser.finish()
+            outcome.idle = chooser.finish()
             outcome.places = tuple(chooser.taken)
     except BaseException as error:
         graph.restore(before)
@@ -106,7 +108,7 @@ def _apply(
             before = outcome.latest = graph.snapshot()
         applied = _simple(graph, spec, params, mode)
     if applied.matches:
-        if spec.native is not None and chooser is not None:
+        if spec.native is not None and chooser is not None and not Native(spec.native).chooses:
             chooser.did(spec.name)
         outcome.latest = None
         if before is not None:
@@ -117,28 +119,28 @@ def _apply(
 
 
 def _simple(graph: Graph, spec: Pass, params: Mapping[str, object], mode: _Mode) -> Applied:
+    offer = None if mode.chooser is None else partial(mode.chooser.takes, spec.name)
     if spec.native is not None:
-        return _native(graph, Native(spec.native), params)
+        return _native(graph, Native(spec.native), params, offer)
     applied = Applied()
     for kind in (Edit, Rule, Region, Boundary):
         bodies = [body for body in spec.bodies if body.kind is kind]
         if bodies:
-            offer = None if mode.chooser is None else partial(mode.chooser.takes, spec.name)
             applied.add(_rounds(graph, bodies, params, _ROUNDS if kind is Rule else 1, mode, offer))
     if applied.matches and (spec.parity not in ("exact", "close") or any(b.kind is Edit for b in spec.bodies)):
         graph.forget_shapes()  # values that keep their names may have another type or shape
     return applied
 
 
-def _native(graph: Graph, native: Native, params: Mapping[str, object]) -> Applied:
+def _native(graph: Graph, native: Native, params: Mapping[str, object], offer: Offer | None) -> Applied:
     """Run a native pass, in a sequence to a fixpoint only where there is something new since it found nothing."""
     journal = graph.journal
     key = native.name, repr(sorted(params.items()))
     if journal is None:
-        return native.apply(graph, params)
+        return native.apply(graph, params, offer)
     if not journal.is_new(graph, key):
         return Applied()
-    applied = native.apply(graph, params)
+    applied = native.apply(graph, params, offer)
     if not native.is_tracked(applied):
         journal.everything()
     if not applied.matches:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from graphtool.data import data_dir
 from graphtool.errors import PassError, UsageError, did_you_mean, quoted, show
+from graphtool.rewrite.native import Native
 from graphtool.rewrite.params import Param, escape, resolve, split_raw, stripped, unescape
 from graphtool.rewrite.passfile import MAX_FILE, Pass, Semantics, load_pass
 from graphtool.rewrite.selection import WORDS, Selection
@@ -324,6 +325,6 @@ def _selection(spec: Pass, given: Mapping[str, object]) -> Selection | None:
             raise PassError(f"{spec.name}: {name}= names no match; write {name}=NODE+NODE")
     if not given:
         return None
-    if spec.native is not None:
+    if spec.native is not None and not Native(spec.native).chooses:
         raise PassError(f"{spec.name} is a native pass and applies as a whole, without {next(iter(given))}=")
     return Selection(only or None, skip)

@@ -22,6 +22,7 @@ from graphtool.errors import GraphtoolError, PassError, did_you_mean, quoted, sh
 from graphtool.graph import Graph
 from graphtool.rewrite.params import Param
 from graphtool.rewrite.result import Applied
+from graphtool.rewrite.selection import Offer
 from graphtool.rewrite.surgeon import guarded, surgeon_pass, wants_surgeon
 
 GROUP = "graphtool.natives"  # entry points of installed distributions; a pass file can never name a path or a module
@@ -33,12 +34,21 @@ class Native:
 
     name: str
 
-    def apply(self, graph: Graph, params: Mapping[str, object]) -> Applied:
-        """Run the native pass on ``graph`` in place; raises PassError for whatever somebody else's code raises."""
+    @property
+    def chooses(self) -> bool:
+        """Whether it works match by match, so that some can be left out: a shipped one whose module says ``UNITS``."""
+        return self.name in shipped() and getattr(importlib.import_module(f"{GROUP}.{self.name}"), "UNITS", False)
+
+    def apply(self, graph: Graph, params: Mapping[str, object], offer: Offer | None = None) -> Applied:
+        """Run the native pass on ``graph`` in place; raises PassError for whatever somebody else's code raises.
+
+        One that ``chooses`` offers each match, by label and alias, before it applies it.
+        """
         if self.name in shipped():
             _check_params(self.name, params)
+            module = importlib.import_module(f"{GROUP}.{self.name}")
             try:
-                result = importlib.import_module(f"{GROUP}.{self.name}").apply(graph, params)
+                result = module.apply(graph, params, *([offer] if offer is not None and self.chooses else []))
             except OSError as error:  # a file that a parameter names
                 raise PassError(f"{show(error.filename or self.name)}: {error.strerror or show(error)}") from None
             except OverflowError as error:  # a number that is one for Python and too large for what it is given to

@@ -2,8 +2,8 @@
 
 ``resize_nearest:skip=Resize_229+Resize_212`` leaves two matches out, ``:only=Resize_229`` applies that one alone. An
 item is where a match is: the name of its node as ``--dry-run`` lists it, or ``OP(OUTPUT)`` where a name is not unique.
-In a sequence an item is ``PASS@WHERE``, or ``PASS`` for all that one of its passes does. A native pass has no matches
-to choose from: it is one unit.
+In a sequence an item is ``PASS@WHERE``, or ``PASS`` for all that one of its passes does. A native pass that does not
+work match by match has none to choose from: it is one unit.
 """
 
 from __future__ import annotations
@@ -18,9 +18,14 @@ WORDS = ("only", "skip")  # parameters that no pass file may declare
 Offer = Callable[[str, str], bool]  # a match's label and alias -> whether it is to be applied
 
 
+def everywhere(where: str, alias: str) -> bool:
+    """Take every match: what is offered where nothing is selected."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One unit that can be left out: where pass ``spec`` matched; ``where`` is empty for a native pass.
+    """One unit that can be left out: where pass ``spec`` matched; ``where`` is empty for a native pass in one piece.
 
     ``alias`` is the place as ``OP(OUTPUT)``, which tells nodes of one name apart.
     """
@@ -77,7 +82,7 @@ class Chooser:
             self._whole -= 1
 
     def did(self, spec: str) -> None:
-        """Note that a native pass changed something."""
+        """Note that a native pass in one piece changed something."""
         self.taken.setdefault(Place(spec, ""))
 
     def takes(self, spec: str, where: str, alias: str) -> bool:
@@ -93,11 +98,12 @@ class Chooser:
         self.taken.setdefault(Place(spec, where, alias))
         return True
 
-    def finish(self) -> None:
-        """Raise PassError for an item that no match answered to: a name misspelt must not pass in silence."""
+    def finish(self) -> tuple[str, ...]:
+        """Return the items that no match answered to; with ``strict`` raise PassError: a misspelt name must be said."""
         wanted = [*(self._selection.only or ()), *self._selection.skip]
         missing = [item for item in wanted if item not in self._hit]
         if missing and self._selection.strict:
             what = "PASS@NODE or PASS" if self._is_sequence and "@" not in missing[0] else "a place where it matches"
             near = did_you_mean(missing[0], self._seen)
             raise PassError(f"{self._spec}: {quoted(missing[0])} is not {what}{near or '; run --dry-run lists them'}")
+        return tuple(missing)
