@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from graphtool.cases import model_of
 from graphtool.errors import GraphtoolError
-from graphtool.graph import Graph
+from graphtool.graph import Graph, check
 from graphtool.rewrite import Pass
 
 
@@ -53,6 +53,8 @@ def graphs(spec: Pass) -> Iterator[Graph]:
     yield chains().copy()
     for case in spec.cases[:2]:
         try:
-            yield model_of(case.before, min(case.opset, 25))
+            graph = model_of(case.before, min(case.opset, 25))
+            check(graph)  # as every command does first
+            yield graph
         except GraphtoolError:  # a mutated graph is not sound
             continue

@@ -77,6 +77,7 @@ def test_shapes_of_inputs(passes: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "passes,reason",
     [
+        ("set_input_shapes:inputs=x:shapes=9223372036854775808x3x8x8", f"the size {2**63} is more than ONNX can write"),
         ("set_input_shapes:inputs=q:shapes=1x3", "no input named 'q'; the inputs are v, x"),
         ("set_input_shapes:inputs=xx:shapes=1x3", "no input named 'xx'; did you mean 'x'?"),
         ("set_input_shapes:inputs=x:shapes=1x3", "input 'x' has 4 dimensions, float32[N,3,H,W]"),

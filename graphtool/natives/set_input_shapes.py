@@ -39,6 +39,9 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
     if not changes:
         return Applied(misses=misses or [Miss(name, "native", "it has that shape already") for name in asked])
     sound, before = inference_fault(graph) is None, _symbols(graph)
+    beyond = next((dim for shape in changes.values() for dim in shape if isinstance(dim, int) and dim >> 63), None)
+    if beyond is not None:
+        raise PassError(f"the size {show(str(beyond), 40)} is more than ONNX can write")
     for name, shape in changes.items():
         declare(infos[name], infos[name].type.tensor_type.elem_type, shape)
     _fix_outputs(graph, fixed)
