@@ -1,6 +1,6 @@
 """The pass manager: for each stage snapshot, apply, clean up, check, diff, judge; on a broken promise roll back.
 
-Floor 4. :func:`run` yields a :class:`Step` as each stage ends, so that a caller can show progress and stop.
+Floor 4. :func:`advance` yields a :class:`Step` as each stage ends, so that a caller can show progress and stop.
 """
 
 from __future__ import annotations
@@ -17,15 +17,11 @@ from graphtool.parity.runnable import Meanings, checker_fault, foreign, runnable
 from graphtool.rewrite import Catalog, Miss, Outcome, Stage, apply_stage
 from graphtool.step import Changes, Run, Step
 
-# the judge, the differ and the costs are imported where they are needed: a run without a check is over before
-# onnxruntime alone is loaded
+# the judge is imported where it is needed: a run without a check is over before onnxruntime alone is loaded
 if TYPE_CHECKING:
-    from graphtool.analysis.amounts import Amount
     from graphtool.parity.budget import Budget
     from graphtool.parity.feed import Feed
     from graphtool.parity.trials import Trial
-
-    Cost = tuple[Amount, Amount]  # multiply-adds, bytes
 
 SORTED = "the nodes were not in topological order; they are now"
 
@@ -104,7 +100,7 @@ def advance(state: Run, catalog: Catalog, keep_going: bool = False) -> Iterator[
                 if fault is not None and state.judge is None and _checker_fault(before, catalog):
                     fault = None  # it refuses what the pass was given, too
             step = _judged(state, before, stage, step, outcome, fault)
-            before_fault = before_fault if stage.spec.parity != "repair" else checker_fault(state.graph)
+            before_fault = before_fault if stage.spec.parity != "repair" else _checker_fault(state.graph, catalog)
         if step.status == "broken":
             state.graph.restore(state.latest[0])
             earlier = next(_closed(state), None)  # is it this step, or one whose fault only shows now?

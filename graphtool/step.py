@@ -11,8 +11,7 @@ from graphtool.graph import Graph, Snapshot
 from graphtool.rewrite import Match, Miss, Stage
 from graphtool.rewrite.selection import Place
 
-# the judge, the differ and the costs are imported where they are needed: a run without a check is over before
-# onnxruntime alone is loaded
+# of the judge, the differ and the costs only types are needed before somebody asks: see pipeline.py
 if TYPE_CHECKING:
     from graphtool.analysis.amounts import Amount
     from graphtool.diff import Diff

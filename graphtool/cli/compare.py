@@ -120,8 +120,7 @@ def compare(
         request = Request(
             before, seed=seed, feed=tuple(feed or ()), feeds=feeds, extremes=extremes, preprocess=how,
             keep=Keep(save_outputs, pictures) if save_outputs or pictures else None,
-            shapes=tuple(shape or ()), minima=tuple(min_ or ()),
-            maxima=tuple(max_ or ()),
+            shapes=tuple(shape or ()), minima=tuple(min_ or ()), maxima=tuple(max_ or ()),
         )  # fmt: skip
         _models(request, after, map_, layers, report, json)
 

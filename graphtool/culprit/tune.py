@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from graphtool.culprit.bench import Attempt, Bench, Unit
 from graphtool.culprit.rank import Measure, damage_alone, lossy_units, measure_for
@@ -149,8 +150,13 @@ def _searched(taken: list[Unit], feeds: int, fault: Callable[[Sequence[Unit], in
     """Leave of ``taken`` what holds on every feed, taken in order."""
     dropped: list[Dropped] = []
     while taken and (number := next((n for n in range(feeds) if fault(taken, n)), None)) is not None:
-        reason, heard = fault(taken, number), [n for n in range(-1, feeds) if n <= number]
-        left = set(_greedy(taken, lambda chosen, heard=heard: not any(fault(chosen, n) for n in heard)))  # type: ignore[misc]
+        reason = fault(taken, number)
+        left = set(_greedy(taken, partial(_holds, fault, number)))
         dropped += [Dropped(unit, number, reason) for unit in taken if unit not in left]
         taken[:] = [unit for unit in taken if unit in left]
     return dropped
+
+
+def _holds(fault: Callable[[Sequence[Unit], int], str], last: int, chosen: Sequence[Unit]) -> bool:
+    """Whether matches hold on the first feed and on the held-out ones up to ``last``."""
+    return not any(fault(chosen, number) for number in range(-1, last + 1))

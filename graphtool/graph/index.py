@@ -87,13 +87,12 @@ class Index:
     @property
     def foreign(self) -> list[int]:
         """Slots of the nodes of named domains; may name dead slots."""
-        self.types  # noqa: B018  # found with them
-        return self._foreign
+        return self._foreign if self.types else []  # they are found with the types
 
     def holders(self) -> list[int]:
         """Return the slots of the nodes that hold bodies, in order."""
         types = self.types
-        slots = {*self._foreign, *(slot for op_type in HOLDERS for slot in types.get(op_type, ()))}
+        slots = {*self.foreign, *(slot for op_type in HOLDERS for slot in types.get(op_type, ()))}
         return sorted(slot for slot in slots if (node := self._slots[slot]) is not None and has_bodies(node))
 
     @property

@@ -26,7 +26,8 @@ def print_comparison(found: Comparison, layers: bool) -> None:
         if pair.how not in ("name", "map"):
             line(f"input {_pair(pair)}")
     if len(found.feeds) > 1:
-        line(f"the worst of {len(found.feeds)} feeds: {found.feed}", "bold")
+        apart = any(figures.changed for one in found.feeds for figures in one.figures.values())
+        line(f"the {'worst' if apart else 'first'} of {len(found.feeds)} feeds: {found.feed}", "bold")
     for pair in found.outputs:
         figures = found.figures[pair.after]
         line(f"{_pair(pair)}: {figure_text(figures)}{_explained(found, pair)}")

@@ -57,7 +57,7 @@ def arithmetic(symbol: str, a: object, b: object) -> object:
         if type(b) is np.ndarray and b.dtype is _FLOAT32 and (a.shape == b.shape or a.size * b.size <= MAX_ELEMENTS):
             return _ARITHMETIC[symbol](a, b)
         if type(b) is float and a.ndim:
-            return _ARITHMETIC[symbol](a, b)
+            return _ARITHMETIC[symbol](a, np.float32(b))  # numpy 1 would widen the tensor for a large number
     elif type(a) in (int, float) and type(b) in (int, float):
         return _ARITHMETIC[symbol](a, b)
     if tensor_like(a) or tensor_like(b):
