@@ -133,3 +133,9 @@ def test_the_report_tells_the_worst_place_and_the_tolerance_that_accepts(cli: Cl
     assert abs(figures["worst_pair"][0] - figures["worst_pair"][1]) == pytest.approx(figures["max_abs"], rel=1e-5)
     out = cli.ok("run", "m.onnx", "-p", "resize_nearest")
     assert "worst at [0, " in out and "least tolerance that accepts: " in out and " dB" in out
+
+
+def test_a_figure_just_beyond_its_budget_is_not_shown_as_equal_to_it() -> None:
+    before, after = np.zeros(2, np.float32), np.array([0.1, 0], np.float32)  # 0.1 is 0.10000000149 in float32
+    reason = check(parse_budget("max_abs=0.1", "max"), "y", compare(before, after))
+    assert reason == "output 'y': max_abs 0.10000000149011612 is above the budget 0.1"

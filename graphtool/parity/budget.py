@@ -120,7 +120,10 @@ def check(budget: Budget, output: str, figures: Figures) -> str | None:
     relation = "above" if budget.kind == "max" else "below"
     whose = f" for {budget.scope} alone" if budget.scope else ""
     whose = f" of the pass; --{budget.kind} {budget.metric}=X sets another" if budget.own else whose
-    return f"output {quoted(output)}: {budget.metric} {value:.6g} is {relation} the budget {budget.bound:g}{whose}"
+    said, bound = f"{value:.6g}", f"{budget.bound:g}"
+    if said == bound:  # they differ in a later digit
+        said, bound = repr(float(value)), repr(budget.bound)
+    return f"output {quoted(output)}: {budget.metric} {said} is {relation} the budget {bound}{whose}"
 
 
 def own_budgets(bounds: Mapping[str, float], given: Sequence[Budget], figures: Mapping[str, Figures]) -> list[Budget]:
