@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 from rewriting import lines
 
 from graphtool import pipeline
@@ -250,6 +251,16 @@ def test_a_fixed_point_needs_more_than_one_round(house: House) -> None:
     house.add("often", "close", 'sequence = ["fuse_transposes", "remove_identity"]\nfixpoint = true\n')
     assert len(house.run(model_of(ROUND_TRIP, 17), "once").graph.nodes) == 3
     assert len(house.run(model_of(ROUND_TRIP, 17), "often").graph.nodes) == 1
+
+
+def test_a_round_that_removes_most_of_a_graph_is_no_cycle(house: House) -> None:
+    """What is too much is told by the nodes there were: a graph of few may come from thousands."""
+    house.add("clean", "exact", 'sequence = ["remove_identity", "merge_equal_nodes"]\nfixpoint = true\n')
+    chain = helper.make_node("Identity", ["x"], ["v0"]), helper.make_node("Relu", ["v1200"], ["y"])
+    nodes = [chain[0], *(helper.make_node("Identity", [f"v{n}"], [f"v{n + 1}"]) for n in range(1200)), chain[1]]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xy")
+    graph = Graph(helper.make_model(helper.make_graph(nodes, "g", [x], [y])))
+    assert len(house.run(graph, "clean").graph.nodes) == 1
 
 
 def test_a_sequence_whose_passes_undo_each_other_is_stopped(house: House) -> None:

@@ -82,7 +82,10 @@ def attribute_of(node: NodeProto, name: str) -> AttributeProto | None:
 
 
 def effective(node: NodeProto, name: str, version: int | None) -> AttrValue | None:
-    """Return an attribute's value as set or by default; text as str; None where there is neither."""
+    """Return an attribute's value as set or by default; text as str; None where there is neither.
+
+    BatchNormalization's ``training_mode`` is there before opset 14 too, where further outputs say training.
+    """
     own = attribute_of(node, name)
     if own is not None and not own.ref_attr_name:
         match own.type:  # onnx's own way looks at the class of every value
@@ -90,12 +93,19 @@ def effective(node: NodeProto, name: str, version: int | None) -> AttrValue | No
                 return own.i
             case AttributeProto.INTS:
                 return list(own.ints)
+    if own is None and name == "training_mode" and _trains(node, version):
+        return 1
     value = (
         default(node.op_type, node.domain, version, name)
         if own is None or own.type == AttributeProto.UNDEFINED
         else helper.get_attribute_value(own)
     )
     return plain(value)
+
+
+def _trains(node: NodeProto, version: int | None) -> bool:
+    """Whether a BatchNormalization says by further outputs, read or not, that it trains (its definition, opset 7)."""
+    return node.op_type == "BatchNormalization" and 7 <= (version or 0) < 14 and any(node.output[1:])
 
 
 def plain(value: AttrValue | None) -> AttrValue | None:

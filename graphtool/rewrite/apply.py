@@ -153,7 +153,7 @@ def _rounds(
 ) -> Applied:
     """Apply bodies until nothing matches: a later round sees the shapes of values that an earlier one made."""
     total = Applied()
-    allowed = 0
+    allowed = most_matches(graph)
     for _ in range(limit):
         found = Applied()
         for body in bodies:
@@ -166,7 +166,7 @@ def _rounds(
         total.misses = found.misses
         if not found.matches or limit == 1 or mode.repeated:
             return total
-        if len(total.matches) > (allowed := allowed or most_matches(graph)):
+        if len(total.matches) > (allowed := max(allowed, most_matches(graph))):
             break
         if graph.index.holders():  # what an edit in a body makes known outside of it is seen by a fresh look only
             graph.forget_shapes()
@@ -177,7 +177,8 @@ def _rounds(
 
 def _sequence(graph: Graph, spec: Pass, catalog: Catalog, outcome: Outcome, mode: _Mode) -> int:
     total = 0
-    allowed = 0
+    # by the nodes there were: a first round that removes most of them has as many matches
+    allowed = most_matches(graph)
     repeated = mode.repeated or spec.fixpoint
     inner = _Mode(mode.record, mode.tell and not repeated, repeated, mode.chooser, inner=True)
     stages = [stage for word in spec.sequence for stage in parse_pipeline(word, catalog)]
@@ -196,7 +197,7 @@ def _sequence(graph: Graph, spec: Pass, catalog: Catalog, outcome: Outcome, mode
                     graph.journal.everything()
             else:
                 unsettled = unsettled or bool(graph.index.holders())
-            if total > (allowed := allowed or most_matches(graph)):
+            if total > (allowed := max(allowed, most_matches(graph))):
                 break
     raise PassError("no fixed point; its passes undo each other")
 
