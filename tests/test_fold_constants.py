@@ -50,12 +50,21 @@ def test_dropout_at_inference(opset: int, node: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "opset,node", [(13, "a, m, c, d, e = BatchNormalization"), (17, "a, m, c = BatchNormalization<training_mode=1>")]
+)
+def test_a_weight_is_standardized_by_its_own_statistics(opset: int, node: str) -> None:
+    text = (
+        "g (float[1,2,2] x) => (float[1,2,2] y) <float[1,2,2] w = {1, 2, 3, 5}, float[2] s = {1, 2}> "
+        f"{{ {node}(w, s, s, s, s) y = Mul(x, a) }}"
+    )
+    assert lines(same(text, opset)) == ["y = Mul(x, a)"]
+
+
+@pytest.mark.parametrize(
     "opset,node",
     [
         (6, "a = Dropout(w)"),
         (17, "a = Dropout(w, r, t)"),
-        (13, "a, m, c, d, e = BatchNormalization(w, s, s, s, s)"),
-        (17, "a, m, c = BatchNormalization<training_mode=1>(w, s, s, s, s)"),
         (17, "a = RandomUniformLike(w)"),
         (17, "a = Bernoulli(w)"),
         (17, "t2 = Multinomial(w) a = Cast<to=1>(t2)"),
