@@ -5,26 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphtool import pipeline
-from graphtool.comparator.models import run_both
-from graphtool.diff import Diff
-from graphtool.diff import diff as _diff
 from graphtool.errors import FeedError, PromiseError, UsageError, quoted
 from graphtool.graph import Graph, Value, check
 from graphtool.graph.opset import numpy_dtype
-from graphtool.parity.budget import Budget
-from graphtool.parity.containers import ABSENT, boxed, each, inputs_of
-from graphtool.parity.feed import Feed, counts_of
-from graphtool.parity.judge import Array
-from graphtool.parity.metrics import Figures
-from graphtool.parity.runnable import runnable
-from graphtool.parity.trials import Trial, plan
 from graphtool.rewrite import Catalog, parse_pipeline
 from graphtool.step import Run, over_budget, promise_error
+
+# what judges, compares and runs is imported where it is needed: onnxruntime alone costs more than most pipelines
+if TYPE_CHECKING:
+    from graphtool.diff import Diff
+    from graphtool.parity.budget import Budget
+    from graphtool.parity.feed import Feed
+    from graphtool.parity.judge import Array
+    from graphtool.parity.metrics import Figures
+    from graphtool.parity.trials import Trial
 
 
 def load(path: str | os.PathLike[str]) -> Graph:
@@ -63,12 +62,7 @@ def run(
     stages = parse_pipeline(passes, catalog, params)
     own = graph.copy()
     moved = check(own)
-    given: list[Trial] = []
-    if checked and feed is not None:
-        several = [feed] if isinstance(feed, Mapping) else feed
-        given = [Trial(_given(own, arrays), must=True) for arrays in several]
-    if checked:
-        given = plan(own, given, seed, shapes, feeds, extremes)
+    given = _trials(own, feed, seed, shapes, feeds, extremes) if checked else []
     state = pipeline.begin(own, stages, catalog, given, budgets, truth, moved=moved)
     for step in pipeline.advance(state, catalog, keep_going):
         if step.status == "broken" and not keep_going:
@@ -79,11 +73,29 @@ def run(
     return state
 
 
+def _trials(
+    graph: Graph,
+    feed: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
+    seed: int,
+    shapes: Mapping[str, Sequence[int]] | None,
+    feeds: int | None,
+    extremes: bool,
+) -> list[Trial]:
+    """Return the feeds on which a run is judged: those given, with what is drawn beside them."""
+    from graphtool.parity.trials import Trial, plan
+
+    several = () if feed is None else [feed] if isinstance(feed, Mapping) else feed
+    return plan(graph, [Trial(_given(graph, arrays), must=True) for arrays in several], seed, shapes, feeds, extremes)
+
+
 def _given(graph: Graph, feed: Mapping[str, Any]) -> Feed:
     """Return the caller's arrays as a feed; raises FeedError where one is not of its input's type and shape.
 
     A list of arrays is a sequence, None an optional that is absent.
     """
+    from graphtool.parity.containers import ABSENT, boxed, each, inputs_of
+    from graphtool.parity.feed import Feed, counts_of
+
     holds = inputs_of(graph)
     arrays = {}
     for name, given in feed.items():
@@ -119,7 +131,9 @@ def _fitting(value: Value, text: str, array: Array) -> Array:
 
 def diff(before: Graph, after: Graph) -> Diff:
     """Return what changed between two graphs: ``.same``, ``.lines()``, ``.to_json()``."""
-    return _diff(before, after)
+    from graphtool.diff import diff
+
+    return diff(before, after)
 
 
 def compare(
@@ -135,6 +149,9 @@ def compare(
     Inputs and outputs are paired by name, then by type, shape, structure, values and position; ``feed`` is by the
     inputs of ``before``. Raises UsageError where nothing can be paired, FeedError or RunError where a graph cannot run.
     """
+    from graphtool.comparator.models import run_both
+    from graphtool.parity.runnable import runnable
+
     meanings = Catalog().semantics()
     a, b = runnable(before, meanings), runnable(after, meanings)
     given = _given(a, feed).arrays if feed is not None else None

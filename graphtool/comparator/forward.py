@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from onnx import NodeProto
 
 from graphtool.comparator.result import Pair
-from graphtool.diff.forms import op_label
 from graphtool.graph import Graph
+from graphtool.graph.counts import op_label
 
 EITHER_ORDER = frozenset("Add And Equal Max Mean Min Mul Or Sum Xor".split())
 _MOST_READERS = 64

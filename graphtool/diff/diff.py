@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from onnx import ValueInfoProto
 
 from graphtool.diff.align import align
 from graphtool.diff.contents import Contents
-from graphtool.diff.forms import op_label
 from graphtool.diff.matching import Matching
 from graphtool.diff.model import diff_functions, diff_model, property_details
 from graphtool.diff.nodes import diff_nodes, moved, renamed_values
 from graphtool.diff.result import Changed, Detail, Diff, Entry, Part, Renamed
 from graphtool.diff.view import View
 from graphtool.graph import Graph, Value
+from graphtool.graph.counts import changed_counts
 
 
 def diff(a: Graph, b: Graph) -> Diff:
@@ -36,19 +35,8 @@ def diff(a: Graph, b: Graph) -> Diff:
         outputs=_diff_interface(m, "output", m.a.results, m.b.results, m.results),
         functions=functions,
         model=tuple(diff_model(m)),
-        ops=_counts(m.a.ops, m.b.ops),
+        ops=changed_counts(m.a.ops, m.b.ops),
     )
-
-
-def op_counts(a: Graph, b: Graph) -> dict[str, tuple[int, int]]:
-    """Return how many nodes of an op type there are in ``a`` and in ``b``, where that differs: what costs little."""
-    return _counts(map(op_label, a.nodes), map(op_label, b.nodes))
-
-
-def _counts(a: Iterable[str], b: Iterable[str]) -> dict[str, tuple[int, int]]:
-    before, after = Counter(a), Counter(b)
-    ops = sorted(before.keys() | after.keys())
-    return {op: (before[op], after[op]) for op in ops if before[op] != after[op]}
 
 
 def _diff_weights(m: Matching) -> Part:

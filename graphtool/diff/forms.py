@@ -14,6 +14,7 @@ from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorPro
 from graphtool.diff.contents import Contents
 from graphtool.graph import Graph, dtype_name
 from graphtool.graph.bodies import defined
+from graphtool.graph.counts import op_label
 
 _SHOWN = 8  # elements of a tensor attribute that are written out
 
@@ -143,14 +144,6 @@ class _Scope:
 def _type(value: Any) -> bytes:
     found: bytes = value.type.SerializeToString(deterministic=True)
     return found
-
-
-def op_label(node: NodeProto) -> str:
-    """Return the op type, with domain and overload where it has them: ``com.microsoft::Gelu``."""
-    op: str = node.op_type
-    if node.domain not in ("", "ai.onnx"):
-        op = f"{node.domain}::{op}"
-    return f"{op}:{node.overload}" if node.overload else op
 
 
 def attribute_text(graph: Graph, attribute: AttributeProto, key: Hashable) -> str:

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from google.protobuf.message import Message
 from onnx import FunctionProto, ModelProto, StringStringEntryProto
 
-from graphtool.diff.forms import Form, op_label
+from graphtool.diff.forms import Form
 from graphtool.diff.matching import Matching
 from graphtool.diff.result import Changed, Detail, Entry, Part, Renamed
 from graphtool.diff.view import View, properties, renamed_inside
+from graphtool.graph.counts import op_label
 
 _FIELDS = ("ir_version", "producer_name", "producer_version", "domain", "model_version", "doc_string")
 

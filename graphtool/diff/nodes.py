@@ -7,11 +7,12 @@ from collections.abc import Hashable, Iterator, Sequence
 
 from onnx import AttributeProto
 
-from graphtool.diff.forms import attribute_text, op_label
+from graphtool.diff.forms import attribute_text
 from graphtool.diff.matching import Matching
 from graphtool.diff.model import property_details
 from graphtool.diff.result import Changed, Detail, Entry, Part, Renamed
 from graphtool.diff.view import View, padded, renamed_inside
+from graphtool.graph.counts import op_label
 
 _BODIES = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from graphtool.errors import show
+from graphtool.graph.counts import counts_line
 
 if TYPE_CHECKING:
     from graphtool.diff.result import Changed, Detail, Diff, Entry, Part
@@ -45,13 +46,8 @@ def lines(diff: Diff, limit: int) -> list[str]:
         found += _renamed_and_moved(noun, part)
     found += _capped("~", [_detail(detail) for detail in diff.model], limit)
     if diff.ops:
-        found.append(ops_line(diff.ops))
+        found.append(counts_line(diff.ops))
     return found
-
-
-def ops_line(ops: Mapping[str, tuple[int, int]]) -> str:
-    """Return how often each op type occurs before and after, such as ``op counts: Conv 3 -> 4``."""
-    return f"op counts: {', '.join(f'{show(op)} {before} -> {after}' for op, (before, after) in ops.items())}"
 
 
 def _capped(mark: str, items: Sequence[str], limit: int) -> Iterator[str]:

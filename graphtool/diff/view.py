@@ -9,10 +9,11 @@ from functools import cached_property
 from onnx import StringStringEntryProto
 
 from graphtool.diff.contents import Contents, weights_of
-from graphtool.diff.forms import Form, Forms, op_label
+from graphtool.diff.forms import Form, Forms
 from graphtool.diff.result import Renamed
 from graphtool.graph import Graph
 from graphtool.graph.bodies import bodies
+from graphtool.graph.counts import op_label
 
 
 class View:

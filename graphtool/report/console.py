@@ -11,18 +11,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from graphtool.analysis.amounts import change, short, short_bytes
-from graphtool.diff import Diff, op_counts, ops_line, summary
 from graphtool.errors import show
 from graphtool.graph import Graph
+from graphtool.graph.counts import counts_line, op_counts
 from graphtool.job import Result
 from graphtool.report.figures import detail_text, figure_text
 from graphtool.rewrite import Pass
 from graphtool.step import Step, broken_text
 
+# what only a judged run or a difference prints is imported there
 if TYPE_CHECKING:
     from graphtool.atc.command import Command
     from graphtool.cases import Result as CaseResult
+    from graphtool.diff import Diff
     from graphtool.parity.batch import BatchResult
     from graphtool.parity.panel import Panel
     from graphtool.parity.verdict import Verdict
@@ -137,10 +138,11 @@ def _print_step(step: Step) -> None:
         more = f" and {len(step.misses) - 1} more (--dry-run lists them)" if len(step.misses) > 1 else ""
         line(f"  not matched: {show(step.misses[0].where)}: {show(step.misses[0].reason, 200)}{more}", "dim")
     if step.changes is not None and step.verdict is None and max(step.nodes) > MANY_NODES:
-        line(f"  {ops_line(op_counts(step.changes.before, step.changes.after))}; graphtool diff lists all", "dim")
+        line(f"  {counts_line(op_counts(step.changes.before, step.changes.after))}; graphtool diff lists all", "dim")
     elif step.diff is not None:
-        line(f"  {summary(step.diff)}")
-        for text in step.diff.lines(_MOST)[1:]:
+        head, *rest = step.diff.lines(_MOST)
+        line(f"  {head}")
+        for text in rest:
             line(f"    {text}", "dim")
         _print_cost(step)
     if step.verdict is not None:
@@ -152,6 +154,8 @@ def _print_step(step: Step) -> None:
 def _print_cost(step: Step) -> None:
     if step.changes is None:
         return
+    from graphtool.analysis.amounts import change, short, short_bytes
+
     (madds, moved), (madds_after, moved_after) = step.changes.costs()
     if (madds, moved) != (madds_after, moved_after):
         sums = f"multiply-adds {short(madds)} -> {short(madds_after)} ({change(madds, madds_after)})"

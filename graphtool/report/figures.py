@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from graphtool.parity.metrics import Figures
+if TYPE_CHECKING:
+    from graphtool.parity.metrics import Figures
 
 
 def figure_text(found: Figures) -> str:
