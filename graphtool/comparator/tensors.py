@@ -15,10 +15,10 @@ from graphtool.comparator.plain import make_plain
 from graphtool.comparator.result import How, Pair
 from graphtool.comparator.sketch import Sketch, partners, sketch
 from graphtool.diff.align import align
-from graphtool.diff.contents import Contents
 from graphtool.diff.matching import Matching
 from graphtool.diff.view import View
 from graphtool.graph import Graph
+from graphtool.graph.digests import Contents
 from graphtool.parity.metrics import Figures, compare
 from graphtool.parity.tolerance import least_tolerance
 

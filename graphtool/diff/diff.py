@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from onnx import ValueInfoProto
 
 from graphtool.diff.align import align
-from graphtool.diff.contents import Contents
 from graphtool.diff.matching import Matching
 from graphtool.diff.model import diff_functions, diff_model, property_details
 from graphtool.diff.nodes import diff_nodes, moved, renamed_values
@@ -15,6 +14,7 @@ from graphtool.diff.result import Changed, Detail, Diff, Entry, Part, Renamed
 from graphtool.diff.view import View
 from graphtool.graph import Graph, Value
 from graphtool.graph.counts import changed_counts
+from graphtool.graph.digests import Contents
 
 
 def diff(a: Graph, b: Graph) -> Diff:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto
 
-from graphtool.diff.contents import Contents
 from graphtool.graph import Graph, dtype_name
 from graphtool.graph.bodies import defined
 from graphtool.graph.counts import op_label
+from graphtool.graph.digests import Contents
 
 _SHOWN = 8  # elements of a tensor attribute that are written out
 

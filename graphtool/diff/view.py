@@ -8,12 +8,12 @@ from functools import cached_property
 
 from onnx import StringStringEntryProto
 
-from graphtool.diff.contents import Contents, weights_of
 from graphtool.diff.forms import Form, Forms
 from graphtool.diff.result import Renamed
 from graphtool.graph import Graph
 from graphtool.graph.bodies import bodies
 from graphtool.graph.counts import op_label
+from graphtool.graph.digests import Contents, weights_of
 
 
 class View:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, helper, numpy_helper
 
-from graphtool.diff.contents import Contents, Weight, weights_of
 from graphtool.errors import quoted, show
 from graphtool.graph import Graph, Value, dtype_name
 from graphtool.graph.bodies import bodies, defined, rename_captured, tensors
+from graphtool.graph.digests import Contents, Weight, weights_of
 from graphtool.graph.text import attribute_text, node_line, tensor_text
 from graphtool.graph.values import value_of
 

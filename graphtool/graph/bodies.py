@@ -83,7 +83,7 @@ def tensors(graph: GraphProto | FunctionProto) -> Iterator[TensorProto]:
     if isinstance(graph, GraphProto):
         yield from graph.initializer
     for node in graph.node:
-        for attribute in node.attribute:
+        for attribute in node.attribute[:]:
             kind = attribute.type
             if kind == _TENSOR:
                 yield attribute.t

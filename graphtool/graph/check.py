@@ -77,7 +77,7 @@ def _check_level(graph: GraphProto, outer: tuple[set[str], ...]) -> tuple[bool, 
         if (op_type in HOLDERS or domain) and has_bodies(node):
             holders.append(node)
             read |= captures(node)
-        for value in node.output:
+        for value in node.output[:]:
             if value:
                 if value in own:
                     raise ModelError(

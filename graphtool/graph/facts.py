@@ -126,7 +126,7 @@ class Facts:
         for slot in range(old, slots):
             node = graph.node(slot)
             if node is not None:
-                names += filter(None, node.output)
+                names += filter(None, node.output[:])
         self._follow(graph, names, [*range(old, slots), *rewired])
 
     def learn(self, other: Facts) -> None:
@@ -162,7 +162,7 @@ class Facts:
             while queue and queue[0] == slot:
                 heapq.heappop(queue)
             node = graph.node(slot)
-            names = [] if node is None else [n for n in node.output if n in self._store.open or n in self._vague]
+            names = [] if node is None else [n for n in node.output[:] if n in self._store.open or n in self._vague]
             if not names:
                 continue
             before = [self._known.get(name) for name in names]
@@ -243,7 +243,7 @@ class Facts:
             node = graph.node(goal)
             if node is None:
                 return []
-            names: Iterable[str] = [*node.input, *sorted(captures(node))] if has_bodies(node) else node.input
+            names: Iterable[str] = [*node.input[:], *sorted(captures(node))] if has_bodies(node) else node.input
             needs: list[_Goal] = [slot for name in names if (slot := self._unseen(producers, name)) is not None]
             for place in SIZING.get(node.op_type, ()):
                 if place < len(node.input) and node.input[place] and node.input[place] not in self._contents:
@@ -258,8 +258,8 @@ class Facts:
         if node is None or node.op_type not in FOLLOWED or not may_have_content(self._known[goal]):
             return []
         if node.op_type in MEASURES:
-            return [slot for name in node.input if (slot := self._unseen(producers, name)) is not None]
-        return [name for name in node.input if name and name not in self._contents]
+            return [slot for name in node.input[:] if (slot := self._unseen(producers, name)) is not None]
+        return [name for name in node.input[:] if name and name not in self._contents]
 
     def _unseen(self, producers: dict[str, int], name: str) -> int | None:
         """Return the slot that makes ``name`` where it has not been looked at."""
@@ -278,13 +278,13 @@ class Facts:
             and all(name in known for name in node.output)
         ):
             return  # nothing that onnx did not know
-        facts = [self._lookup(graph, name) if name else None for name in node.input]
+        facts = [self._lookup(graph, name) if name else None for name in node.input[:]]
         contents: list[Content | None] = [None] * len(facts)
         for place in SIZING.get(node.op_type, ()):
             if place < len(facts):
                 contents[place] = self._contents.get(node.input[place])
         captured = {name: self._lookup(graph, name) for name in outer}
-        for name, fact in zip(node.output, self._rules.facts(node, facts, contents, captured), strict=True):
+        for name, fact in zip(node.output[:], self._rules.facts(node, facts, contents, captured), strict=True):
             if name:
                 self._store.learn(name, fact)
 
@@ -302,10 +302,10 @@ class Facts:
             return self._store.unknown_content(name, fact)
         nothing: list[None] = [None] * len(node.input)
         if node.op_type in MEASURES:
-            found = self._rules.content(node, [self._lookup(graph, of) for of in node.input], nothing, 0)
+            found = self._rules.content(node, [self._lookup(graph, of) for of in node.input[:]], nothing, 0)
         else:
-            contents = [self._contents.get(of) for of in node.input]
-            found = self._rules.content(node, nothing, contents, list(node.output).index(name))
+            contents = [self._contents.get(of) for of in node.input[:]]
+            found = self._rules.content(node, nothing, contents, node.output[:].index(name))
         if found is None:
             return self._store.unknown_content(name, fact)
         if len(found.items) > MOST_ITEMS or (fact.dtype and fact.dtype != found.dtype):
@@ -337,7 +337,7 @@ class Facts:
             return fact
         tensor = graph.initializers.get(name)
         if tensor is not None and graph.is_constant(name):
-            fact = self._known[name] = Fact(tensor.data_type, tuple(tensor.dims))
+            fact = self._known[name] = Fact(tensor.data_type, tuple(tensor.dims[:]))
             return fact
         if self._outer is not None and not graph.defines(name):
             return self._outer.fact(name)

@@ -108,7 +108,7 @@ def fact_of(proto: TypeProto, symbol: Callable[[str], Size]) -> Fact:
     shape: tuple[Size, ...] | None = None
     if tensor.HasField("shape"):
         sizes: list[Size] = []
-        for dim in tensor.shape.dim:
+        for dim in tensor.shape.dim[:]:
             which = dim.WhichOneof("value")
             if which == "dim_value":
                 sizes.append(dim.dim_value if dim.dim_value >= 0 else None)  # no tensor has a negative extent

@@ -46,7 +46,7 @@ def misleads(node: NodeProto, constants: _Arrays) -> bool:
             return True
         case "AveragePool" | "LpPool" | "MaxPool":
             return any(a.name == "ceil_mode" and a.i for a in node.attribute)
-        case "Squeeze" | "Unsqueeze" if any(a.name == "axes" and min(a.ints, default=0) < 0 for a in node.attribute):
+        case "Squeeze" | "Unsqueeze" if any(a.name == "axes" and min(a.ints, default=0) < 0 for a in node.attribute[:]):
             return True
         case "Squeeze":
             return len(node.input) > 1 and any(not axes.size for axes in constants(node.input[1]))

@@ -59,7 +59,7 @@ class NodeRules:
             return [Fact(tensor.data_type, tuple(tensor.dims))]
         if has_bodies(node):
             return self._local.outputs(node, facts, contents, captured)
-        key = (*_question(node), tuple(map(bool, node.output)), tuple(facts), tuple(map(_plain, contents)))
+        key = (*_question(node), tuple(map(bool, node.output[:])), tuple(facts), tuple(map(_plain, contents)))
         found = self._facts.get(key)
         if found is None:
             if len(self._facts) > MOST_KEPT:
@@ -123,7 +123,7 @@ def _at(found: Sequence[Content], place: int) -> Content | None:
 def _question(node: NodeProto) -> _Key:
     if not node.attribute:
         return node.op_type, node.domain, len(node.input)
-    attributes = tuple(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
+    attributes = tuple(attribute.SerializeToString(deterministic=True) for attribute in node.attribute[:])
     return node.op_type, node.domain, len(node.input), attributes
 
 

@@ -108,7 +108,7 @@ def virtual_inputs(node: NodeProto, version: int | None, constant: Constant | No
     """
     newest = _NEWEST.get(node.op_type)
     if newest is None or (version or 1) >= newest or node.domain not in ("", "ai.onnx"):
-        return tuple(node.input)
+        return tuple(node.input[:])
     version = version or 1
     found: list[str | Virtual] = list(node.input)
     if node.op_type == "Resize":

@@ -99,7 +99,7 @@ class Index:
     def producers(self) -> dict[str, int]:
         """Slot of the producer by value name."""
         if self._producers is None:
-            self._producers = {name: slot for slot, node in self._live() for name in node.output if name}
+            self._producers = {name: slot for slot, node in self._live() for name in node.output[:] if name}
         return self._producers
 
     @property
@@ -109,7 +109,7 @@ class Index:
             readers: dict[str, int | Several] = {}
             self._readers = readers
             for slot, node in self._live():
-                for name in node.input:
+                for name in node.input[:]:
                     if name not in readers:  # most values: spare them the call
                         readers[name] = slot
                     else:
@@ -124,7 +124,7 @@ class Index:
 
     def added(self, slot: int, node: NodeProto) -> None:
         """Take up a new node."""
-        made, read = list(filter(None, node.output)), _reads(node)
+        made, read = list(filter(None, node.output[:])), _reads(node)
         if self._types is not None:
             self._types.setdefault(node.op_type, []).append(slot)
             if node.domain:
@@ -141,7 +141,7 @@ class Index:
 
     def removed(self, slot: int, node: NodeProto) -> None:
         """Forget a node; by_type skips dead slots by itself."""
-        made, read = list(node.output), _reads(node)
+        made, read = node.output[:], _reads(node)
         if self._producers is not None:
             for name in made:
                 if self._producers.get(name) == slot:
@@ -216,7 +216,7 @@ def _discount(readers: dict[str, int | Several], value: str, slot: int) -> None:
 
 
 def _reads(node: NodeProto) -> list[str]:
-    names = [name for name in node.input if name]
+    names = [name for name in node.input[:] if name]
     if has_bodies(node):
         names += captures(node)
     return names

@@ -120,7 +120,7 @@ class Journal:
                 if near.get(slot, -1) < turn:
                     near[slot] = turn
                     fresh[slot] = None
-                for name in node.output:
+                for name in node.output[:]:
                     found = readers.get(name)
                     if found is None:
                         continue

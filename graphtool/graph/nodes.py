@@ -149,7 +149,7 @@ class NodeList:
         for slot in self.index.reader_slots(old):
             node = self._slots[slot]
             assert node is not None
-            for position, name in enumerate(node.input):
+            for position, name in enumerate(node.input[:]):
                 if name == old:
                     self.set_input(slot, position, new)
             if has_bodies(node):

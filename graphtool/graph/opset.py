@@ -75,7 +75,7 @@ def default(op_type: str, domain: str, version: int | None, attribute: str) -> A
 def attribute_of(node: NodeProto, name: str) -> AttributeProto | None:
     """Return the attribute that ``node`` sets under that name."""
     attribute: AttributeProto
-    for attribute in node.attribute:
+    for attribute in node.attribute[:]:
         if attribute.name == name:
             return attribute
     return None

@@ -106,13 +106,13 @@ def remove_nodes(
         node = graph.node(slot)
         if node is None:
             continue
-        for name in node.output:
+        for name in node.output[:]:
             if name in readers or name in needed:
                 node = None
                 break
         if node is None:
             continue
-        reads = {name for name in node.input if name} | captures(node)
+        reads = {name for name in node.input[:] if name} | captures(node)
         graph.remove_node(slot)
         count += 1
         if gone is not None:

@@ -215,7 +215,7 @@ def payload_bytes(tensor: TensorProto) -> int | None:
     bits: int | None = _BITS.get(tensor.data_type)
     if bits is None:
         return None
-    dims: tuple[int, ...] = tuple(tensor.dims)
+    dims: tuple[int, ...] = tuple(tensor.dims[:])
     if dims and min(dims) < 0:
         return -1
     return (math.prod(dims) * bits + 7) // 8
@@ -272,7 +272,7 @@ class Weights:
             raise ModelError(f"weight {quoted(tensor.name)} has {len(payload)} bytes where {needs}")
         if _BITS[tensor.data_type] >= 8:
             dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-            return np.frombuffer(payload, dtype).reshape(tuple(tensor.dims))
+            return np.frombuffer(payload, dtype).reshape(tuple(tensor.dims[:]))
         # packed types (two 4-bit numbers a byte) are unpacked by onnx
         return _to_array(
             TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims, raw_data=bytes(payload))
@@ -313,7 +313,7 @@ _CODES = {kind: code for code, kind in _PLAIN.items()}
 def _to_array(tensor: TensorProto) -> NDArray[np.generic]:
     plain = _PLAIN.get(tensor.data_type)
     if plain is not None and tensor.HasField("raw_data"):
-        raw, dims = tensor.raw_data, tuple(tensor.dims)
+        raw, dims = tensor.raw_data, tuple(tensor.dims[:])
         if len(raw) == math.prod(dims) * plain.itemsize and min(dims, default=0) >= 0:
             return np.frombuffer(raw, plain).reshape(dims)
     try:

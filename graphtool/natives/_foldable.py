@@ -60,11 +60,11 @@ def computable(graph: Graph, opset: int, key: Hashable = None) -> list[int]:
         node = graph.node(slot)
         if node is None or slot in found or not node.input:
             continue
-        if not all(name in constants for name in node.input if name) or not is_pure(graph, node, opset):
+        if not all(name in constants for name in node.input[:] if name) or not is_pure(graph, node, opset):
             continue
         found[slot] = None
-        constants.made.update(filter(None, node.output))
-        queue.extend(reader for name in node.output if name for reader in index.reader_slots(name))
+        constants.made.update(filter(None, node.output[:]))
+        queue.extend(reader for name in node.output[:] if name for reader in index.reader_slots(name))
     return list(found)
 
 

@@ -92,7 +92,7 @@ class Folding:
         """Compute a node here and return whether that was possible."""
         node = self._node(slot)
         inputs: list[Array | None] = []
-        for name in node.input:
+        for name in node.input[:]:
             found = self._value(name) if name else None
             if name and found is None:
                 if name not in self._made:
@@ -110,7 +110,7 @@ class Folding:
         if largest > _MOST and largest > self._most(slot):  # a view of little: none of it is written yet
             self._refuse(slot, _TOO_LARGE)
             return False
-        self.values.update((name, array) for name, array in zip(node.output, results, strict=True) if name)
+        self.values.update((name, array) for name, array in zip(node.output[:], results, strict=True) if name)
         return True
 
     def _most(self, slot: int) -> int:

@@ -38,7 +38,7 @@ class Ledger:
         """Return the values of a folded node that something else needs."""
         node = self._graph.node(slot)
         assert node is not None
-        return [name for name in node.output if name and self._is_needed(name)]
+        return [name for name in node.output[:] if name and self._is_needed(name)]
 
     def _is_needed(self, name: str) -> bool:
         if name in self._kept:
@@ -60,7 +60,7 @@ class Ledger:
             node = self._graph.node(slot)
             assert node is not None
             total += sum(map(self.cost, self.frontier(slot))) - int(node.ByteSize())
-            reads.update(dict.fromkeys(node.input))
+            reads.update(dict.fromkeys(node.input[:]))
         for name in filter(None, reads):  # a constant that all of them read is looked at once
             stored = self._stored(name)
             if stored >= least and not self._is_needed(name):

@@ -83,7 +83,7 @@ def _place(graph: Graph, folding: Folding) -> list[str]:
     for slot, names in placed:
         node = graph.node(slot)
         assert node is not None
-        reads.update(dict.fromkeys(filter(None, node.input)))
+        reads.update(dict.fromkeys(filter(None, node.input[:])))
         replace_node(graph, slot, names, folding.values)
     own = {name for name in reads if graph.defines(name)}
     drop_unneeded(graph, [name for name in reads if name in own])

@@ -52,7 +52,7 @@ def _known(graph: Graph) -> dict[int, dict[str, Array]]:
         if slot in seen or node is None or node.domain not in ("", "ai.onnx") or node.op_type == "Constant":
             continue
         seen.add(slot)
-        for name in filter(None, node.output):
+        for name in filter(None, node.output[:]):
             content = graph.content(name)
             if content is None:
                 continue
@@ -76,7 +76,7 @@ def _fold(graph: Graph, known: Mapping[int, Mapping[str, Array]], offer: Offer) 
     for slot, values in known.items():
         node = _node(graph, slot)
         if slot in folded:
-            reads.update(dict.fromkeys(filter(None, node.input)))
+            reads.update(dict.fromkeys(filter(None, node.input[:])))
             matches.append(Match(label(node), "native"))
             replace_node(graph, slot, needed[slot], values)
             continue
@@ -95,7 +95,7 @@ def _is_taken(graph: Graph, slot: int, offer: Offer) -> bool:
 
 def _is_removable(graph: Graph, slot: int, values: Mapping[str, Array], outputs: set[str]) -> bool:
     node = _node(graph, slot)
-    needed = [name for name in node.output if name and (name in outputs or graph.index.uses(name))]
+    needed = [name for name in node.output[:] if name and (name in outputs or graph.index.uses(name))]
     return not has_bodies(node) and all(name in values for name in needed)
 
 

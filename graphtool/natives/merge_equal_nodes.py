@@ -8,10 +8,10 @@ from functools import lru_cache
 
 from onnx import AttributeProto, NodeProto
 
-from graphtool.diff.contents import Contents
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
 from graphtool.graph.bodies import has_bodies
+from graphtool.graph.digests import Contents
 from graphtool.natives._joining import Joiner
 from graphtool.rewrite.result import Applied, Match, alias, label
 from graphtool.rewrite.selection import Offer, everywhere
@@ -99,7 +99,7 @@ class _Level:
         return known.setdefault(self._details(node), slot)
 
     def _key(self, node: NodeProto) -> Hashable:
-        inputs = [self.same.get(name, name) for name in node.input] if self.same else list(node.input)
+        inputs = [self.same.get(name, name) for name in node.input[:]] if self.same else node.input[:]
         domain = "" if node.domain == "ai.onnx" else node.domain
         if len(inputs) == 2 and not domain and node.op_type in ops.COMMUTATIVE:
             inputs.sort()
@@ -116,7 +116,7 @@ class _Level:
                 found.append((attribute.name, self.contents.key(self.graph, attribute.t)))
             elif (plain := _bytes(attribute)) not in defaults:
                 found.append((attribute.name, plain))
-        return frozenset(found), tuple(self.joiner.note(name) for name in node.output)
+        return frozenset(found), tuple(self.joiner.note(name) for name in node.output[:])
 
     def _join(self, kept: int, slot: int) -> bool:
         """Let the node in ``kept`` make what the one in ``slot`` makes; return False where that one must stay."""

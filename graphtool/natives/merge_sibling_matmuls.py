@@ -194,7 +194,7 @@ class _Merging:
 
     def _note_reads(self, old: Sequence[NodeProto]) -> None:
         """Remember the constants that the old nodes read: once these are gone nothing may read them."""
-        for name in (name for node in old for name in node.input):
+        for name in (name for node in old for name in node.input[:]):
             slot = self.graph.index.producer_slot(name)
             node = None if slot is None else self.graph.node(slot)
             if slot is None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto, TensorProto, numpy_helper
 
-from graphtool.diff.contents import Contents
 from graphtool.errors import ModelError, quoted
 from graphtool.graph import Graph
+from graphtool.graph.digests import Contents
 from graphtool.graph.weights import LAZY_BYTES, is_external, payload_bytes
 from graphtool.graph.wire import Buffer
 from graphtool.natives._joining import Joiner
@@ -36,7 +36,7 @@ class _Weight:
     shape: Shape = ()
 
     def __post_init__(self) -> None:
-        self.shape = self.tensor.data_type, *self.tensor.dims
+        self.shape = self.tensor.data_type, *self.tensor.dims[:]
 
 
 def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere) -> Applied:

@@ -174,7 +174,7 @@ class Builder:
             known = ops.attributes(node.op_type, node.domain, version)
             made += [
                 attribute
-                for attribute in source.attribute
+                for attribute in source.attribute[:]
                 if attribute.name not in bound
                 and attribute.name not in values
                 and (known is None or attribute.name in known)
@@ -187,7 +187,7 @@ class Builder:
         if not values.keys().isdisjoint(forms.moved(node.op_type, version).values()):
             return  # it is written for that opset
         try:
-            inputs, extra = forms.write(node.op_type, node.domain, version, list(node.input), self._value_of, values)
+            inputs, extra = forms.write(node.op_type, node.domain, version, node.input[:], self._value_of, values)
         except ValueError as error:
             raise Refused(str(error)) from None
         del node.input[:]

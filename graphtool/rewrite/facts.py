@@ -47,6 +47,6 @@ def _look(graph: Graph, name: str, outputs: AbstractSet[str] | None) -> tuple[in
     uses = graph.index.uses(name) + (name in outputs)
     weight = graph.initializers.get(name)
     if weight is not None and graph.is_constant(name):  # no reason to infer the shapes of a whole graph
-        return weight.data_type, tuple(weight.dims), uses
+        return weight.data_type, tuple(weight.dims[:]), uses
     found = graph.facts.fact(name)  # not what an output declares, which onnxruntime does not hold to
     return found.dtype, found.shape, uses

@@ -266,7 +266,7 @@ class Matcher:
         return None
 
     def _outputs(self, wanted: PatternNode, node: NodeProto) -> str | None:
-        for position, value in enumerate(node.output):
+        for position, value in enumerate(node.output[:]):
             name = wanted.outputs[position] if position < len(wanted.outputs) else ""
             if name:
                 if self.binding.values.get(name, value) != value:
@@ -294,7 +294,7 @@ class Matcher:
     def _read_outside(self, slot: int, slots: set[int], places: Sequence[str]) -> str | None:
         node = self.graph.node(slot)
         assert node is not None
-        for position, value in enumerate(node.output):
+        for position, value in enumerate(node.output[:]):
             if position < len(places) and places[position] in self._open:
                 continue
             if value in self.outputs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from onnx import AttributeProto, NodeProto, helper
 
@@ -49,41 +50,41 @@ class PatternNode:
     op_of: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pattern:
     """Statements in order. ``free`` values come from outside; ``roots`` are read by no statement."""
 
     nodes: tuple[PatternNode, ...]
 
-    @property
+    @cached_property
     def made(self) -> tuple[str, ...]:
         """Return the values that statements make, in order."""
         return tuple(name for node in self.nodes for name in node.outputs if name)
 
-    @property
+    @cached_property
     def free(self) -> tuple[str, ...]:
         """Return the values that come from outside, in order of first use."""
         made = set(self.made)
         return tuple(dict.fromkeys(name for node in self.nodes for name in node.inputs if name and name not in made))
 
-    @property
+    @cached_property
     def roots(self) -> tuple[str, ...]:
         """Return the values that no statement reads."""
         read = {name for node in self.nodes for name in node.inputs}
         return tuple(name for name in self.made if name not in read)
 
-    @property
+    @cached_property
     def ends(self) -> frozenset[str]:
         """Return the values of the statements of which no output is read: what a replacement has to make."""
         unread = {*self.roots, ""}
         return frozenset(n for node in self.nodes if unread.issuperset(node.outputs) for n in node.outputs if n)
 
-    @property
+    @cached_property
     def many(self) -> frozenset[str]:
         """Return the names that stand for any number of values."""
         return frozenset(name for node in self.nodes for name in node.many)
 
-    @property
+    @cached_property
     def variables(self) -> tuple[str, ...]:
         """Return the attribute variables."""
         return tuple(dict.fromkeys(variable for node in self.nodes for _, variable in node.variables))
@@ -185,6 +186,8 @@ def _plain(text: str) -> str:
 
 def _flat(text: str) -> str:
     """Return ``text`` with everything masked that stands in strings or between angle brackets."""
+    if "<" not in text and '"' not in text:
+        return text
     masked = _QUOTED.sub(lambda m: '"' + "_" * (len(m.group()) - 2) + '"', text)
     depth = 0
     flat = []

@@ -242,14 +242,14 @@ class _Sweep:
         built = [build.node(node) for node in plan.nodes]
         forwards = [(binding.made(made), build.forward(source)) for made, source in plan.forwards]
         if forwards:
-            forwards = self.forwards.ordered(forwards, {name for node in built for name in node.output})
+            forwards = self.forwards.ordered(forwards, {name for node in built for name in node.output[:]})
         if self.offer is not None and not self.offer(build.label, alias(build.root)):
             raise Refused("it is not selected")
 
         # from here on nothing refuses: the graph changes
         nodes = [_present(graph, slot) for slot in old_slots]
         old = tuple(map(_copy, nodes)) if self.record else ()
-        read = [name for node in nodes for name in node.input]
+        read = [name for node in nodes for name in node.input[:]]
         readers = [slot for name in outputs for slot in index.reader_slots(name)]
         build.add_constants()
         for slot, node in zip(reversed(old_slots), reversed(nodes), strict=True):
@@ -281,7 +281,7 @@ class _Sweep:
 
     def _is_read(self, node: NodeProto, new: AbstractSet[str]) -> bool:
         """Whether a node of the match must stay: a shared value it makes, or one under that, is read by others."""
-        names = [name for name in node.output if name]
+        names = [name for name in node.output[:] if name]
         return any(name in new or name in self.outputs or self.graph.index.uses(name) for name in names)
 
     def _check_acyclic(self, old_slots: Sequence[int], roots: Sequence[int]) -> None:

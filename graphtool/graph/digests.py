@@ -11,8 +11,9 @@ import numpy as np
 from onnx import GraphProto, TensorProto, numpy_helper
 
 from graphtool.errors import ModelError, quoted
-from graphtool.graph import Graph, Value
+from graphtool.graph.model import Graph
 from graphtool.graph.stripped import is_stripped
+from graphtool.graph.values import Value
 from graphtool.graph.weights import external_place, is_external, is_lazy
 
 TensorKey = tuple[int, tuple[int, ...], str]
