@@ -50,28 +50,32 @@ class Constants(NodeList):
         if home is None:
             return False
         if name in home.initializers:
-            # since IR 4 an initializer that is also an input is only its default value
-            return home.parent is not None or name not in home._input_names() or self._proto.ir_version < 4
+            return not home._is_default(name)
         node = home.index.producer(name)
         return node is not None and node.op_type == "Constant" and node.domain in ("", "ai.onnx")
+
+    def _is_default(self, name: str) -> bool:
+        """Whether an initializer is only the default of an input, which it is since IR 4."""
+        return self.parent is None and name in self._input_names() and self._proto.ir_version >= 4
 
     def constant(self, name: str) -> NDArray[np.generic] | None:
         """Return the value of a constant; None where ``name`` is not one (or is sparse)."""
         known = self._constants.get(name)
         if known is not None and name in self.initializers:
             return known
-        if not name or not self.is_constant(name):
+        home = self if self.parent is None else self._home(name)
+        if home is None or not name:
             return None
-        home = self._home(name)
-        assert home is not None
         tensor = home.initializers.get(name)
-        if tensor is not None:
-            array = self.array(tensor)
-            if home is self and array.nbytes <= LAZY_BYTES:
-                self._constants[name] = array
-            return array
-        node = home.index.producer(name)
-        return None if node is None else self.weights.constant(node)
+        if tensor is None:
+            node = home.index.producer(name) if home.is_constant(name) else None
+            return None if node is None else self.weights.constant(node)
+        if home._is_default(name):
+            return None
+        array = self.array(tensor)
+        if home is self and array.nbytes <= LAZY_BYTES:
+            self._constants[name] = array
+        return array
 
     def _home(self, name: str) -> Constants | None:
         """Return the innermost graph, from here outward, that defines ``name``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from onnx import NodeProto
 
@@ -24,15 +25,12 @@ class Index:
 
     Nodes are held in *slots*, a list that only grows: a slot is None once its node is removed. Protobuf nodes are
     unhashable and compare deeply, so they are keyed by slot. A node that captures a value in a body counts as a reader.
+    A look-up is kept current from the moment that it is there: edits look for it in ``__dict__``.
     """
 
     def __init__(self, slots: list[NodeProto | None]) -> None:
         self._slots = slots
-        self._types: dict[str, list[int]] | None = None
         self._foreign: list[int] = []  # slots of nodes of other domains; there once the types are
-        self._producers: dict[str, int] | None = None
-        # most values are read once, so that one is stored as a bare slot
-        self._readers: dict[str, int | Several] | None = None
         self.touched: list[str] | None = None  # where somebody keeps a journal: values of which that changes
 
     def by_type(self, op_type: str) -> list[NodeProto]:
@@ -70,19 +68,15 @@ class Index:
             return 0
         return 1 if isinstance(found, int) else found.total
 
-    @property
+    @cached_property
     def types(self) -> dict[str, list[int]]:
         """Slots by op type; may name dead slots."""
-        if self._types is None:
-            types: defaultdict[str, list[int]] = defaultdict(list)
-            self._foreign = foreign = []
-            for slot, node in enumerate(self._slots):
-                if node is not None:
-                    types[node.op_type].append(slot)
-                    if node.domain:
-                        foreign.append(slot)
-            self._types = dict(types)
-        return self._types
+        types: defaultdict[str, list[int]] = defaultdict(list)
+        for slot, node in self._live():
+            types[node.op_type].append(slot)
+            if node.domain:
+                self._foreign.append(slot)
+        return dict(types)
 
     @property
     def foreign(self) -> list[int]:
@@ -95,60 +89,58 @@ class Index:
         slots = {*self.foreign, *(slot for op_type in HOLDERS for slot in types.get(op_type, ()))}
         return sorted(slot for slot in slots if (node := self._slots[slot]) is not None and has_bodies(node))
 
-    @property
+    @cached_property
     def producers(self) -> dict[str, int]:
         """Slot of the producer by value name."""
-        if self._producers is None:
-            self._producers = {name: slot for slot, node in self._live() for name in node.output[:] if name}
-        return self._producers
+        return {name: slot for slot, node in self._live() for name in node.output[:] if name}
 
-    @property
+    @cached_property
     def readers(self) -> dict[str, int | Several]:
-        """Slot of the reader, or several of them, by value name."""
-        if self._readers is None:
-            readers: dict[str, int | Several] = {}
-            self._readers = readers
-            for slot, node in self._live():
-                for name in node.input[:]:
-                    if name not in readers:  # most values: spare them the call
-                        readers[name] = slot
-                    else:
-                        _count(readers, name, slot)
-                if has_bodies(node):
-                    for name in captures(node):
-                        _count(readers, name, slot)
-            readers.pop("", None)
-        return self._readers
+        """Slot of the reader, or several of them, by value name: most values are read once, by a bare slot."""
+        readers: dict[str, int | Several] = {}
+        for slot, node in self._live():
+            for name in node.input[:]:
+                if name not in readers:  # most values: spare them the call
+                    readers[name] = slot
+                else:
+                    _count(readers, name, slot)
+            if has_bodies(node):
+                for name in captures(node):
+                    _count(readers, name, slot)
+        readers.pop("", None)
+        return readers
 
     # -- kept current by Graph
 
     def added(self, slot: int, node: NodeProto) -> None:
         """Take up a new node."""
+        known = self.__dict__
         made, read = list(filter(None, node.output[:])), _reads(node)
-        if self._types is not None:
-            self._types.setdefault(node.op_type, []).append(slot)
+        if "types" in known:
+            self.types.setdefault(node.op_type, []).append(slot)
             if node.domain:
                 self._foreign.append(slot)
-        if self._producers is not None:
-            for name in made:
-                self._producers[name] = slot
-        if self._readers is not None:
+        if "producers" in known:
+            self.producers.update(dict.fromkeys(made, slot))
+        if "readers" in known:
             for name in read:
-                _count(self._readers, name, slot)
+                _count(self.readers, name, slot)
         if self.touched is not None:
             self.touched += made
             self.touched += read
 
     def removed(self, slot: int, node: NodeProto) -> None:
         """Forget a node; by_type skips dead slots by itself."""
+        known = self.__dict__
         made, read = node.output[:], _reads(node)
-        if self._producers is not None:
+        if "producers" in known:
+            producers = self.producers
             for name in made:
-                if self._producers.get(name) == slot:
-                    del self._producers[name]
-        if self._readers is not None:
+                if producers.get(name) == slot:
+                    del producers[name]
+        if "readers" in known:
             for name in read:
-                _discount(self._readers, name, slot)
+                _discount(self.readers, name, slot)
         if self.touched is not None:
             self.touched += made
             self.touched += read
@@ -157,29 +149,29 @@ class Index:
         """Count one more reader of ``value``."""
         if self.touched is not None:
             self.touched.append(value)
-        if self._readers is not None and value:
-            _count(self._readers, value, slot)
+        if value and "readers" in self.__dict__:
+            _count(self.readers, value, slot)
 
     def unread(self, value: str, slot: int) -> None:
         """Count one reader of ``value`` less."""
         if self.touched is not None:
             self.touched.append(value)
-        if self._readers is not None:
-            _discount(self._readers, value, slot)
+        if "readers" in self.__dict__:
+            _discount(self.readers, value, slot)
 
     def made(self, value: str, slot: int) -> None:
         """Note that the node in ``slot`` makes ``value``."""
         if self.touched is not None:
             self.touched.append(value)
-        if self._producers is not None and value:
-            self._producers[value] = slot
+        if value and "producers" in self.__dict__:
+            self.producers[value] = slot
 
     def unmade(self, value: str) -> None:
         """Note that nobody makes ``value`` any more."""
         if self.touched is not None:
             self.touched.append(value)
-        if self._producers is not None:
-            self._producers.pop(value, None)
+        if "producers" in self.__dict__:
+            self.producers.pop(value, None)
 
     def _live(self) -> Iterator[tuple[int, NodeProto]]:
         return ((slot, node) for slot, node in enumerate(self._slots) if node is not None)
