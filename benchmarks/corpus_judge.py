@@ -164,7 +164,7 @@ def _asked(model: ModelProto) -> list[onnx.ValueInfoProto]:
 
 
 def _text(info: onnx.ValueInfoProto) -> str:
-    return onnx.printer.to_text(info)
+    return " ".join(str(info.type).split())
 
 
 def operator_faults(before: ModelProto, after: ModelProto) -> list[str]:

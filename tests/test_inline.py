@@ -265,3 +265,10 @@ def test_cases_of_pass_files_may_have_functions() -> None:
     graph = model_of(text, 17)
     assert [function.name for function in graph.proto.functions] == ["F"] and graph.opset("d") == 1
     assert np.array_equal(run(graph)["y"], run(apply(INLINE, graph.copy())[0])["y"])
+
+
+def test_a_round_that_inlines_thousands_of_nodes_and_removes_them_is_no_cycle() -> None:
+    chain = " ".join(f"v{n + 1} = Identity(v{n})" for n in range(3000))
+    body = f'<domain: "d", opset_import: ["": 17]> F (v0) => (z) {{ {chain} z = Relu(v3000) }}'
+    graph = model(f"g (float[2] x) => (float[2] y) {{ y = d.F(x) }} {body}")
+    assert [node.op_type for node in apply(CATALOG.get("optimize"), graph)[0].nodes] == ["Relu"]

@@ -178,7 +178,7 @@ def _rounds(
 def _sequence(graph: Graph, spec: Pass, catalog: Catalog, outcome: Outcome, mode: _Mode) -> int:
     total = 0
     # by the nodes there were: a first round that removes most of them has as many matches
-    allowed = most_matches(graph)
+    allowed, first = most_matches(graph), 0
     repeated = mode.repeated or spec.fixpoint
     inner = _Mode(mode.record, mode.tell and not repeated, repeated, mode.chooser, inner=True)
     stages = [stage for word in spec.sequence for stage in parse_pipeline(word, catalog)]
@@ -197,7 +197,9 @@ def _sequence(graph: Graph, spec: Pass, catalog: Catalog, outcome: Outcome, mode
                     graph.journal.everything()
             else:
                 unsettled = unsettled or bool(graph.index.holders())
-            if total > (allowed := max(allowed, most_matches(graph))):
+            # the first round may inline, unroll and fold what was never a node of the graph before or after it
+            first = first or total
+            if total - first > (allowed := max(allowed, most_matches(graph))):
                 break
     raise PassError("no fixed point; its passes undo each other")
 

@@ -13,6 +13,7 @@ from onnx import NodeProto
 from graphtool.errors import PassError
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
+from graphtool.graph.bodies import walk
 from graphtool.graph.sort import drop_unread, needed_names, remove_nodes, sort_nodes
 from graphtool.rewrite.binding import Binding, Bound, Operand
 from graphtool.rewrite.build import Builder, Constants, Plan, Refused
@@ -30,7 +31,7 @@ MAX_AROUND = 2_000  # nodes looked at for a way from one root of a match back in
 
 def most_matches(graph: Graph) -> int:
     """Return how many matches are too many: rules that match their own results without end are stopped there."""
-    return 4 * graph.node_count + 1000
+    return 4 * (graph.node_count + sum(1 for body in graph.body_graphs() for _ in walk(body))) + 1000
 
 
 @dataclass(frozen=True, slots=True)
