@@ -35,7 +35,7 @@ def defined(graph: GraphProto) -> set[str]:
     names.update(tensor.name for tensor in graph.initializer)
     names.update(tensor.values.name for tensor in graph.sparse_initializer)
     for node in graph.node:
-        names.update(node.output)
+        names.update(node.output[:])
     return names
 
 
@@ -45,8 +45,9 @@ def captures(node: NodeProto) -> set[str]:
     for graph in bodies(node):
         read = {value.name for value in graph.output}
         for inner in graph.node:
-            read.update(inner.input)
-            read |= captures(inner)
+            read.update(inner.input[:])
+            if inner.op_type in HOLDERS or inner.domain:
+                read |= captures(inner)
         found |= read - defined(graph)
     found.discard("")
     return found
