@@ -80,14 +80,19 @@ def reshape_dims(y: object) -> list[int]:
 def reshape_as(x: object, wanted: object, made: object) -> list[int]:
     """The constant shape by which Reshape(x, ...) gives the sizes wanted: 0 where one is copied, -1 where one is left.
 
-    ``made`` is the shape of the result as far as it is known.
+    ``made`` is the shape of the result as far as it is known. A size is left beside copied ones only where -1 is wanted
+    itself: where the copied one is 0, as in an empty batch, onnxruntime finds no size for a -1.
     """
     dims, sizes, known = shape(x), items(wanted), items(made)
     result = []
+    left = False
     for place, size in enumerate(sizes):
         at = known[place] if isinstance(known[place], int) and len(known) == len(sizes) else size
         copied = place < len(dims) and dims[place] == size
         result.append(at if isinstance(at, int) else 0 if copied else -1)
+        left = left or result[-1] == -1 != size
+    if left and 0 in result:
+        raise ValueError("a copied size may be 0, which leaves no size for -1")
     if builtins.any(size == 0 for size in sizes) or result.count(-1) > 1:
         raise ValueError("more than one size is not known")
     return result
