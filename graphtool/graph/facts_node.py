@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 from onnx import NodeProto
 
-from graphtool.graph import contents_math, contents_moves, facts_rules, facts_windows
+from graphtool.graph import contents_math, contents_moves, facts_foreign, facts_rules, facts_windows
 from graphtool.graph.bodies import has_bodies
 from graphtool.graph.contents import FLOATS, Content
 from graphtool.graph.facts_call import Call, Fact, Unknown
@@ -71,7 +71,7 @@ class NodeRules:
         self, node: NodeProto, facts: Sequence[Fact | None], contents: Sequence[Content | None]
     ) -> Sequence[Fact]:
         op, domain = node.op_type, node.domain
-        rule = _SHAPES.get(op) if domain in DEFAULT else facts_rules.FOREIGN.get((domain, op))
+        rule = _SHAPES.get(op) if domain in DEFAULT else facts_foreign.RULES.get((domain, op))
         if rule is not None:
             try:
                 found = rule(Call(node, self._version, self._symbols, facts, contents))

@@ -281,6 +281,13 @@ def like_first(call: Call) -> list[Fact]:
     return [Fact(call.dtype(), call.shape()), *[NOTHING] * (len(call.node.output) - 1)]
 
 
+def layer_norm(call: Call) -> list[Fact]:
+    """LayerNormalization before opset 17, which onnxruntime has and onnx has not."""
+    if call.version >= 17:
+        raise Unknown
+    return like_first(call)
+
+
 # -- by operator
 
 RULES: dict[str, Callable[[Call], list[Fact]]] = {
@@ -288,18 +295,6 @@ RULES: dict[str, Callable[[Call], list[Fact]]] = {
     "Range": range_, "Squeeze": squeeze, "Flatten": flatten, "Concat": concat, "Split": split, "NonZero": nonzero,
     "TopK": top_k, "Attention": attention, "Unsqueeze": unsqueeze,
     # of onnxruntime, in the default domain (onnxruntime, docs/ContribOperators.md)
-    "SimplifiedLayerNormalization": like_first,
+    "SimplifiedLayerNormalization": like_first, "LayerNormalization": layer_norm,
     **dict.fromkeys(("GroupNormalization", "MeanVarianceNormalization"), like_first),
 }  # fmt: skip
-# operators of other domains (onnxruntime, docs/ContribOperators.md)
-FOREIGN: dict[tuple[str, str], Callable[[Call], list[Fact]]] = {
-    ("com.microsoft", op): like_first
-    for op in (
-        "BiasGelu",
-        "FastGelu",
-        "Gelu",
-        "QuickGelu",
-        "SkipLayerNormalization",
-        "SkipSimplifiedLayerNormalization",
-    )
-}

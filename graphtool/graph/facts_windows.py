@@ -24,7 +24,7 @@ def _open(call: Call) -> Sizes:
     return sizes
 
 
-def _windows(call: Call, sizes: Sizes, kernel: Sequence[int]) -> Sizes:
+def windows(call: Call, sizes: Sizes, kernel: Sequence[int]) -> Sizes:
     """Return how many places a window has on each spatial axis."""
     count = len(sizes)
     strides = list(call.attr("strides") or [1] * count)
@@ -55,10 +55,19 @@ def _windows(call: Call, sizes: Sizes, kernel: Sequence[int]) -> Sizes:
 def conv(call: Call) -> list[Fact]:
     """Conv: images, maps, then the places of the kernel."""
     sizes, weight = _open(call), call.shape(1)
-    return [Fact(call.dtype(), (sizes[0], weight[0], *_windows(call, sizes[2:], _kernel(call, weight[2:]))))]
+    return [Fact(call.dtype(), (sizes[0], weight[0], *windows(call, sizes[2:], kernel_of(call, weight[2:]))))]
 
 
-def _kernel(call: Call, sizes: Sizes) -> list[int]:
+def integer_conv(call: Call) -> list[Fact]:
+    """QLinearConv and ConvInteger: as Conv, the weights and the type of the result elsewhere."""
+    linear = call.node.op_type == "QLinearConv"
+    sizes, weight = _open(call), call.shape(3 if linear else 1)
+    places = windows(call, sizes[2:], kernel_of(call, weight[2:]))
+    return [Fact(call.dtype(7) if linear else int(TensorProto.INT32), (sizes[0], weight[0], *places))]
+
+
+def kernel_of(call: Call, sizes: Sizes) -> list[int]:
+    """Return the sizes of a kernel, ``sizes`` being those of the weights; raises Unknown."""
     found = [size for size in call.attr("kernel_shape") or sizes if isinstance(size, int)]
     if len(found) != len(sizes):
         raise Unknown
@@ -71,7 +80,7 @@ def pool(call: Call) -> list[Fact]:
     kernel = call.attr("kernel_shape")
     if kernel is None:
         raise Unknown
-    result = (*sizes[:2], *_windows(call, sizes[2:], kernel))
+    result = (*sizes[:2], *windows(call, sizes[2:], kernel))
     return [Fact(call.dtype(), result), Fact(int(TensorProto.INT64), result)][: len(call.node.output)]
 
 
@@ -79,7 +88,7 @@ def conv_transpose(call: Call) -> list[Fact]:
     """ConvTranspose without ``output_shape``."""
     sizes, weight, symbols = _open(call), call.shape(1), call.symbols
     count = len(sizes) - 2
-    kernel = _kernel(call, weight[2:])
+    kernel = kernel_of(call, weight[2:])
     strides = list(call.attr("strides") or [1] * count)
     dilations = list(call.attr("dilations") or [1] * count)
     pads = list(call.attr("pads") or [0] * 2 * count)
@@ -165,5 +174,6 @@ def space_to_depth(call: Call) -> list[Fact]:
 
 RULES: dict[str, Callable[[Call], list[Fact]]] = {
     "Conv": conv, "ConvTranspose": conv_transpose, "MaxPool": pool, "AveragePool": pool, "LpPool": pool, "Pad": pad,
-    "Resize": resize, "Upsample": resize, "DepthToSpace": depth_to_space, "SpaceToDepth": space_to_depth,
+    "QLinearConv": integer_conv, "ConvInteger": integer_conv, "Resize": resize, "Upsample": resize,
+    "DepthToSpace": depth_to_space, "SpaceToDepth": space_to_depth,
 }  # fmt: skip
