@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 import pytest
+from onnx import printer
+from onnx.parser import parse_model
 from randombodies import PARTS
 from randomgraphs import random_model
 
@@ -39,3 +41,94 @@ def optimized(graph: Graph, journal: Journal | None) -> tuple[list[str], bytes]:
 def test_what_a_journal_leaves_out_would_not_match(seed: int) -> None:
     graph = Graph(random_model(seed, PARTS))
     assert optimized(graph, None) == optimized(graph, Everywhere())
+
+
+def _with_if() -> Graph:
+    return Graph(
+        parse_model(
+            """
+            <ir_version: 8, opset_import: ["" : 17]>
+            agraph (float[N, 4] x, bool c) => (float[N, 4] y) {
+                z = Identity(x)
+                s = Neg(x)
+                y = If(c) <
+                    then_branch = t () => (float[N, 4] a) { b = Relu(z) a = Neg(b) },
+                    else_branch = e () => (float[N, 4] d) { d = Abs(s) }
+                >
+            }"""
+        )
+    )
+
+
+def _bodies(graph: Graph) -> list[Graph]:
+    return list(graph.bodies())
+
+
+def test_a_body_is_the_same_graph_until_what_it_is_given_changes() -> None:
+    graph = _with_if()
+    assert _bodies(graph)[0] is not _bodies(graph)[0], "nobody says when it has changed"
+    graph.journal = Journal()
+    first = _bodies(graph)[0]
+    assert first.value("b") is not None
+    facts = first.facts
+    assert _bodies(graph)[0] is first
+    assert first.facts is facts
+    graph.set_input(1, 0, "z")  # of the Neg, whose result the other branch reads
+    assert _bodies(graph)[0].facts is not facts, "its holder reads a value that was touched"
+    graph.reindex()
+    assert _bodies(graph)[0] is not first
+
+
+def test_edits_in_a_body_are_seen_around_it_and_by_nobody_else() -> None:
+    graph = _with_if()
+    graph.journal = journal = Journal()
+    _bodies(graph)
+    for key in ("all", "outside"):
+        journal.look(graph, key)
+    bodies = graph.bodies()
+    body = next(bodies)
+    facts = body.facts
+    body.set_input(0, 0, "s")
+    next(bodies)
+    list(bodies)
+    assert graph.index.reader_slots("z") == []
+    assert graph.index.uses("s") == 1, "a node counts once for all its bodies"
+    assert journal.is_new(graph, "all")
+    assert _bodies(graph)[0].facts is facts, "it knows of its own edits"
+
+
+def test_a_captured_value_is_renamed_in_bodies_that_are_known() -> None:
+    graph = _with_if()
+    graph.journal = Journal()
+    body = _bodies(graph)[0]
+    graph.replace_uses("z", "x")
+    assert _bodies(graph)[0] is body
+    assert body.index.reader_slots("x") == [0]
+    assert graph.index.reader_slots("z") == []
+    assert graph.index.uses("x") == 3
+    assert "Relu(x)" in printer.to_text(graph.full_proto()).replace(" (", "(")
+
+
+def test_a_value_that_a_body_hands_out_is_renamed_too() -> None:
+    model = parse_model(
+        """
+        <ir_version: 8, opset_import: ["" : 17]>
+        agraph (float[4] x, bool c) => (float[4] y) {
+            z = Identity(x)
+            y = If(c) <
+                then_branch = t () => (float[4] z) { },
+                else_branch = e () => (float[4] d) { d = If(c) <
+                    then_branch = tt () => (float[4] z) { },
+                    else_branch = ee () => (float[4] f) { f = Abs(z) }
+                > }
+            >
+        }"""
+    )
+    graph = Graph(model)
+    graph.journal = Journal()
+    assert not graph.hides("x", 1)
+    assert graph.hides("f", 1)
+    graph.replace_uses("z", "x")
+    text = printer.to_text(graph.full_proto())
+    assert text.count("z") == 1, "the output of the Identity alone"
+    assert graph.index.uses("x") == 2

@@ -23,11 +23,24 @@ class _Mark:
     whole: int
 
 
+@dataclass(slots=True)
+class Held:
+    """The bodies of one node as graphs, and the outer values that they read."""
+
+    graphs: list[Graph]
+    captured: set[str]
+
+
 class Journal:
-    """Edits of one graph in batches. Those who look are known by a key of their own."""
+    """Edits of one graph in batches. Those who look are known by a key of their own.
+
+    ``held`` are the bodies in the graph by the slots of their nodes, each with a journal of its own.
+    """
 
     def __init__(self) -> None:
         self.touched: list[str] = []  # names of values, since the last batch
+        self.held: dict[int, Held] = {}
+        self._edits = 0
         self._turn = 0
         self._whole = 0
         self._marks: dict[Hashable, _Mark] = {}
@@ -36,12 +49,17 @@ class Journal:
         self._fresh: list[dict[int, None]] = [{}]  # slots whose readers do not know of that yet
 
     @property
-    def edited(self) -> bool:
-        """Whether anything at all was touched."""
-        return bool(self.touched) or self._turn > 0
+    def edits(self) -> int:
+        """A number that grows with every edit."""
+        return self._edits + len(self.touched)
 
     def everything(self) -> None:
-        """Note that anything may have changed: an edit went to the protobuf directly, or in a body."""
+        """Note that anything may have changed: an edit went to the protobuf directly."""
+        for body in [own for held in self.held.values() for own in held.graphs]:
+            if body.journal is not None:
+                body.journal.everything()  # a body in it knows it: no cycle of references is left
+        self.held.clear()
+        self._edits = self.edits + 1
         self.touched.clear()
         self._turn += 1
         self._whole = self._turn
@@ -87,6 +105,7 @@ class Journal:
         if not self.touched and not names:
             return
         names += self.touched
+        self._edits = self.edits
         self.touched.clear()
         self._turn += 1
         turn = self._turn

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from onnx import GraphProto
+from onnx import GraphProto, NodeProto
 
-from graphtool.graph.bodies import bodies, captures
+from graphtool.graph.bodies import bodies, captures, has_bodies
 from graphtool.graph.constants import Constants
 from graphtool.graph.contents import Content
 from graphtool.graph.facts import Facts
-from graphtool.graph.journal import Journal
+from graphtool.graph.journal import Held
 from graphtool.graph.load import load_model
 from graphtool.graph.names import Names
 from graphtool.graph.values import Value, value_of
@@ -147,30 +147,80 @@ class Graph(Constants):
         """Yield a graph for each body that a node of this graph holds, to be edited in place.
 
         When the iterator moves on, the body's node list is put in order and this graph's readers follow what the body
-        captures now.
+        captures now. While there is a journal, a body is the same graph each time, with its look-ups and what it knows
+        of its values, until something that it is given changes.
         """
         for slot in self.index.holders():
             node = self._slots[slot]
             if node is None:
                 continue
-            for body in bodies(node):
-                before = captures(node)
-                own = Graph.__new__(Graph)
-                own.parent, own.weights, own.path = self, self.weights, self.path
-                own._proto, own._graph = self._proto, body
-                own._start()
-                if self._journal is not None:
-                    own.journal = Journal()
+            held = self._held(slot, node)
+            for own in held.graphs:
+                before = None if own.journal is None else own.journal.edits
                 yield own
                 own.commit()
-                self._rewired.append(slot)
-                if self._journal is not None and own.journal is not None and own.journal.edited:
-                    self._journal.everything()
-                after = captures(node)
-                for name in sorted(before - after):
-                    self.index.unread(name, slot)
-                for name in sorted(after - before):
-                    self.index.read(name, slot)
+                if own.journal is None or own.journal.edits != before:
+                    self._follow(slot, node, own, held)
+
+    def _held(self, slot: int, node: NodeProto) -> Held:
+        """Return the bodies of a node, as they were when somebody looked last where a journal knows them."""
+        journal = self._journal
+        held = None if journal is None else journal.held.get(slot)
+        if held is None:
+            held = Held([self._body(body) for body in bodies(node)], captures(node))
+            if journal is not None:
+                journal.held[slot] = held
+                journal.again(self, (Held, slot), (slot,), 0)
+        elif journal is not None:
+            around = journal.again(self, (Held, slot), (slot,), 0)
+            for own in held.graphs:
+                if around:
+                    own.forget_shapes()
+                elif own._rewired:
+                    own.refine_shapes()
+        return held
+
+    def _body(self, body: GraphProto) -> Graph:
+        own = Graph.__new__(Graph)
+        own.parent, own.weights, own.path = self, self.weights, self.path
+        own._proto, own._graph = self._proto, body
+        own._start()
+        if self._journal is not None:
+            own.journal = type(self._journal)()
+        return own
+
+    def _follow(self, slot: int, node: NodeProto, own: Graph, held: Held) -> None:
+        """Follow what edits in a body of ``node`` may have changed outside: what it captures, and what it makes."""
+        own.refine_shapes()
+        self._rewired.append(slot)
+        before, held.captured = held.captured, captures(node)
+        self._recount(slot, before, held.captured)
+        if self._journal is not None:
+            self._touch(["", *node.output[:]])
+            self._journal.again(self, (Held, slot), (slot,), 0)  # the body knows of its own edits
+
+    def _replace_captured(self, slot: int, node: NodeProto, old: str, new: str) -> None:
+        if self._journal is None:
+            super()._replace_captured(slot, node, old, new)
+            return
+        held = self._held(slot, node)
+        before = held.captured
+        for own in held.graphs:
+            if old not in before or own.defines(old):
+                continue  # hidden there
+            own.replace_uses(old, new)
+            for info in own.header.output:
+                if info.name == old:
+                    info.name = new
+            held.captured = held.captured - {old} if own.defines(new) else (held.captured - {old}) | {new}
+        self._recount(slot, before, held.captured)
+        self._journal.again(self, (Held, slot), (slot,), 0)  # that the bodies have seen
+
+    def hides(self, name: str, slot: int) -> bool:
+        """Whether a body of the node in ``slot``, at any depth, has a value of its own of that name."""
+        node = self._slots[slot]
+        graphs = [] if node is None or not has_bodies(node) else self._held(slot, node).graphs
+        return any(own.defines(name) or any(own.hides(name, inner) for inner in own.index.holders()) for own in graphs)
 
     def levels(self) -> Iterator[Graph]:
         """Yield this graph and every body below it, a graph before the bodies in it; see :meth:`bodies`."""

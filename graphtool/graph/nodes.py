@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 from onnx import GraphProto, NodeProto
 
@@ -154,13 +155,20 @@ class NodeList:
                     self.set_input(slot, position, new)
             if has_bodies(node):
                 self._rewired.append(slot)
-                before = captures(node)
-                rename_captured(node, {old: new})
-                after = captures(node)
-                for name in before - after:
-                    self.index.unread(name, slot)
-                for name in after - before:
-                    self.index.read(name, slot)
+                self._replace_captured(slot, node, old, new)
+
+    def _replace_captured(self, slot: int, node: NodeProto, old: str, new: str) -> None:
+        """Let the bodies of a node that captures ``old`` read ``new`` instead."""
+        before = captures(node)
+        rename_captured(node, {old: new})
+        self._recount(slot, before, captures(node))
+
+    def _recount(self, slot: int, before: AbstractSet[str], after: AbstractSet[str]) -> None:
+        """Let the index follow what the bodies of a node captured before, and capture now."""
+        for name in sorted(before - after):
+            self.index.unread(name, slot)
+        for name in sorted(after - before):
+            self.index.read(name, slot)
 
     def body_graphs(self) -> Iterator[GraphProto]:
         """Yield the bodies that nodes of this graph hold, outermost only."""

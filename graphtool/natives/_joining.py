@@ -5,7 +5,6 @@ from __future__ import annotations
 from onnx import TensorAnnotation
 
 from graphtool.graph import Graph
-from graphtool.graph.bodies import bodies, defined_below
 from graphtool.graph.fields import keep_only
 
 Note = tuple[tuple[str, str], ...]
@@ -29,9 +28,7 @@ class Joiner:
 
     def may_stand_for(self, kept: str, gone: str) -> bool:
         """Whether everything that reads ``gone``, in bodies too, can read ``kept``: it has no other meaning there."""
-        return not any(
-            kept in defined_below(body) for reader in self.graph.index.consumers(gone) for body in bodies(reader)
-        )
+        return not any(self.graph.hides(kept, slot) for slot in self.graph.index.reader_slots(gone))
 
     def redirect(self, gone: str, kept: str) -> None:
         """Let every reader of ``gone`` read ``kept``."""

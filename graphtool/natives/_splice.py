@@ -109,7 +109,7 @@ class Splicer:
         """Let what reads ``outside`` read ``source``, by an Identity where it is an output or has two meanings."""
         graph = self.graph
         if any(info.name == outside for info in graph.header.output) or any(
-            source in defined_below(body) for reader in graph.index.consumers(outside) for body in bodies(reader)
+            graph.hides(source, reader) for reader in graph.index.reader_slots(outside)
         ):
             self.add(helper.make_node("Identity", [source], [outside], graph.names.fresh_node(f"{prefix}/Identity")))
         else:

@@ -15,11 +15,12 @@ from graphtool.rewrite.bodies import Body
 from graphtool.rewrite.boundary import Boundary
 from graphtool.rewrite.catalog import Catalog, Stage, parse_pipeline
 from graphtool.rewrite.edit import Edit
+from graphtool.rewrite.endless import most_matches
 from graphtool.rewrite.native import Native
 from graphtool.rewrite.passfile import Pass
 from graphtool.rewrite.region import Region
 from graphtool.rewrite.result import Applied
-from graphtool.rewrite.rule import Rule, most_matches
+from graphtool.rewrite.rule import Rule
 from graphtool.rewrite.selection import Chooser, Offer, Place
 
 _ROUNDS = 100
@@ -153,7 +154,8 @@ def _rounds(
 ) -> Applied:
     """Apply bodies until nothing matches: a later round sees the shapes of values that an earlier one made."""
     total = Applied()
-    allowed = most_matches(graph)
+    once = limit == 1 or mode.repeated
+    allowed = 0 if once else most_matches(graph)
     for _ in range(limit):
         found = Applied()
         for body in bodies:
@@ -164,7 +166,7 @@ def _rounds(
                 graph.journal.everything()
         total.add(Applied(found.matches, [], found.renamed))
         total.misses = found.misses
-        if not found.matches or limit == 1 or mode.repeated:
+        if once or not found.matches:
             return total
         if len(total.matches) > (allowed := max(allowed, most_matches(graph))):
             break
@@ -214,6 +216,7 @@ def _journal(graph: Graph, wanted: bool) -> Iterator[None]:
     try:
         yield
     finally:
+        graph.journal.everything()  # bodies that it knows hold the graph
         graph.journal = None
 
 

@@ -8,7 +8,6 @@ from onnx import NodeProto
 
 from graphtool.errors import quoted
 from graphtool.graph import Graph
-from graphtool.graph.bodies import bodies, defined_below
 from graphtool.rewrite.build import Refused
 from graphtool.rewrite.result import label
 
@@ -63,9 +62,11 @@ class Forwards:
                 raise Refused(f"it would join two graph outputs, {quoted(made)} and {quoted(source)}")
             if source not in new and graph.index.producer_slot(source) is None:
                 raise Refused(f"it would join graph output {quoted(made)} with input or constant {quoted(source)}")
-        for reader in graph.index.consumers(gone):
-            if any(keep in defined_below(body) for body in bodies(reader)):
-                raise Refused(f"{quoted(keep)} has another meaning in a body of {quoted(label(reader))}")
+        for slot in graph.index.reader_slots(gone):
+            if graph.hides(keep, slot):
+                reader = graph.node(slot)
+                where = quoted(label(reader)) if reader is not None else "a node"
+                raise Refused(f"{quoted(keep)} has another meaning in a body of {where}")
 
     def forward(self, made: str, source: str) -> None:
         """Let ``made``, whose node is gone, be another name for ``source``; a graph output keeps its name."""

@@ -38,8 +38,11 @@ class LateRule:
         return self._read()
 
     def may_match(self, graph: Graph) -> bool:
-        """Whether a graph has operators for every statement of an alternative, or bodies that may have."""
+        """Whether a graph, or a body in it, has operators for every statement of an alternative."""
+        if graph.journal is None and graph.index.holders():
+            return True  # looking into bodies for the first time takes longer than reading the rule
+        return any(map(self._has_operators, graph.levels()))
+
+    def _has_operators(self, graph: Graph) -> bool:
         there = graph.index.types.keys()
-        if any(all(not ops.isdisjoint(there) for ops in wanted) for wanted in self._wanted):
-            return True
-        return any(True for _ in graph.body_graphs())
+        return any(all(not ops.isdisjoint(there) for ops in wanted) for wanted in self._wanted)

@@ -13,10 +13,10 @@ from onnx import NodeProto
 from graphtool.errors import PassError
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
-from graphtool.graph.bodies import walk
 from graphtool.graph.sort import drop_unread, needed_names, remove_nodes, sort_nodes
 from graphtool.rewrite.binding import Binding, Bound, Operand
 from graphtool.rewrite.build import Builder, Constants, Plan, Refused
+from graphtool.rewrite.endless import FEW_MATCHES, most_matches
 from graphtool.rewrite.expr import Expr, ExprError
 from graphtool.rewrite.facts import tensor_ref
 from graphtool.rewrite.forwarding import Forwards, forwarding
@@ -27,11 +27,6 @@ from graphtool.rewrite.selection import Offer
 
 Params = Mapping[str, object]
 MAX_AROUND = 2_000  # nodes looked at for a way from one root of a match back into it
-
-
-def most_matches(graph: Graph) -> int:
-    """Return how many matches are too many: rules that match their own results without end are stopped there."""
-    return 4 * (graph.node_count + sum(1 for body in graph.body_graphs() for _ in walk(body))) + 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +70,15 @@ class Rule:
         """
         journal = graph.journal
         known = (id(self), repr(sorted(params.items()))) if journal is not None else None
-        if journal is not None and graph.parent is None and not journal.is_new(graph, known):
+        if journal is not None and not journal.is_new(graph, known):
             return Applied()  # nothing has changed since the last time, here or in a body
         result = Applied()
         types = graph.index.types
         if any(op_type in types for op_type in self.anchors):
             with np.errstate(all="ignore"):
                 result = _Sweep(self, graph, params, tell, record, offer).run(known)
+        elif journal is not None:
+            journal.look(graph, known)
         for body in graph.bodies():
             # a value of a body cannot be looked at from outside: parity judges such a match with the whole graph
             result.add(self.apply(body, params, tell, record=False, offer=offer))
@@ -162,7 +159,8 @@ class _Sweep:
                     misses.pop(slot, None)
                     if reason:
                         misses[slot] = Miss(label(node), self.rule.name, reason)
-                if len(self.result.matches) > (allowed := allowed or most_matches(self.graph)):
+                count = len(self.result.matches)
+                if count > FEW_MATCHES and count > (allowed := allowed or most_matches(self.graph)):
                     raise PassError(f"{self.rule.name} matches its own result without end; it was stopped")
             queue = sorted(slot for slot in again if self._is_anchor(slot))
         if self.result.matches:
