@@ -55,6 +55,7 @@ class Catalog:
                     others.append(path)
         self._own = own.resolve()
         self._owned: dict[Path, bool] = {}  # whether a folder is that of the shipped passes
+        self._places: dict[Path, Path] = {}  # where files really are
         self._loaded: dict[tuple[Path, str], tuple[tuple[int, int], Pass]] = {}
         self._asked: dict[Path, Pass] = {}  # passes named by path
         self._sizes: dict[Path, int] = {}  # how many passes a file is, sequences written out
@@ -122,15 +123,20 @@ class Catalog:
             self._owned[folder] = folder.resolve() == self._own
         return self._owned[folder]
 
+    def _place(self, path: Path) -> Path:
+        if path not in self._places:
+            self._places[path] = _place(path)  # each part of a path is a question to the file system
+        return self._places[path]
+
     def _read(self, path: Path, shown: str) -> Pass:
         """Load a pass file once; a sequence must name passes and parameters that exist, and must not contain itself."""
-        place = _place(path)
+        place = self._place(path)
         if len(self._open) == _DEEPEST:
             raise PassError(f"sequences in sequences, more than {_DEEPEST} deep")
         if place in self._open:
             chain = " -> ".join(show(p.stem) for p in (*self._open[self._open.index(place) :], place))
             raise PassError(f"the sequence contains itself: {chain}")
-        stamp = _stamp(place)
+        stamp = _stamp(path)
         known = self._loaded.get((place, shown))
         if known is not None and known[0] == stamp:
             return known[1]
@@ -156,11 +162,11 @@ class Catalog:
                 raise PassError(f"{shown}: sequence[{number}]: {error}") from None
             if any(stage.selection for stage in stages):
                 raise PassError(f"{shown}: sequence[{number}]: only= and skip= belong to a model, not here")
-            total += sum(self._sizes[_place(stage.spec.path)] for stage in stages)
+            total += sum(self._sizes[self._place(stage.spec.path)] for stage in stages)
             if total > _MOST_PASSES:
                 raise PassError(f"{shown}: sequence: more than {_MOST_PASSES} passes when written out")
             words.append(word)
-        self._sizes[_place(spec.path)] = total or 1
+        self._sizes[self._place(spec.path)] = total or 1
         return replace(spec, sequence=tuple(words)) if tuple(words) != spec.sequence else spec
 
     def semantics(self) -> dict[tuple[str, str], Semantics]:
