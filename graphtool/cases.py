@@ -15,14 +15,14 @@ import onnx
 from onnx import GraphProto, helper, numpy_helper
 
 from graphtool import pipeline, seeded
-from graphtool.errors import GraphtoolError, PassError, quoted
+from graphtool.errors import GraphtoolError, PassError, did_you_mean, quoted
 from graphtool.graph import Graph, check, dtype_name
 from graphtool.graph.stripped import strip
 from graphtool.graph.text import attribute_text, parse_case
 from graphtool.parity.feed import draw
 from graphtool.rewrite import Case, Catalog, Match, Pass, Stage
 from graphtool.rewrite.bodies import Body
-from graphtool.rewrite.catalog import Entry
+from graphtool.rewrite.catalog import SHIPPED, Entry, is_file
 from graphtool.rewrite.edit import Edit
 from graphtool.rewrite.params import resolve
 from graphtool.rewrite.region import Region
@@ -260,13 +260,37 @@ def _weaker(run: object) -> Iterator[tuple[str, Rule | Edit | Region]]:
             yield f"{run.name}.where[{place}] {where.text}", dataclasses.replace(run, wheres=fewer)
 
 
-def catalog_of(folder: Path) -> Catalog:
+def catalog_of(folder: Path, hint: str = "") -> Catalog:
     """Return a catalog of the pass files in ``folder``, beside those that ship; raises where there are none."""
     shipped = Catalog()
     own = Catalog([*shipped.folders, folder])
     if not folder.is_dir() or not any(folder.glob("*.toml")):
-        raise GraphtoolError(f"no pass files (*.toml) in {quoted(folder)}")
+        raise GraphtoolError(f"no pass files (*.toml) in {quoted(folder)}{hint}")
     return own
 
 
-__all__ = ["Result", "catalog_of", "difference", "model_of", "run_case", "run_cases", "run_entry", "undertested"]
+def chosen(what: str | None) -> tuple[Catalog, list[Entry]]:
+    """Return the pass files that a folder, a file or a name means, all that can be named for None, and their catalog.
+
+    Raises GraphtoolError where it means none.
+    """
+    if what is None:
+        return (every := Catalog()), every.entries
+    path = Path(what)
+    if path.suffix == ".toml":
+        if not is_file(path):
+            raise GraphtoolError(f"no pass file {quoted(what)}")
+        catalog = catalog_of(path.parent)
+        return catalog, [entry for entry in catalog.entries_of(path.parent) if entry.path.name == path.name]
+    catalog = Catalog()
+    names = what, what.removeprefix(SHIPPED)
+    entries = [entry for entry in catalog.entries if what == entry.word or entry.name == names[entry.shipped]]
+    if entries and not path.is_dir():
+        return catalog, entries
+    near = did_you_mean(what, catalog.names)
+    return (catalog := catalog_of(path, near)), catalog.entries_of(path)
+
+
+__all__ = [
+    "Result", "catalog_of", "chosen", "difference", "model_of", "run_case", "run_cases", "run_entry", "undertested",
+]  # fmt: skip

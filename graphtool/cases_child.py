@@ -12,31 +12,28 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 from graphtool import guard
-from graphtool.cases import Result, catalog_of, run_entry
+from graphtool.cases import Result, chosen, run_entry
 from graphtool.errors import show
-from graphtool.rewrite import Catalog
-from graphtool.rewrite.catalog import Entry
 
 _SECONDS = 120  # wall time of one case; those that ship take one at most
 _MEMORY = 8 << 30  # bytes of address space; onnxruntime reserves far more than it uses
 
 
 def run_guarded(
-    folder: Path | None, strict: bool, watch: Callable[[str], None], seconds: int = _SECONDS
+    what: str | None, strict: bool, watch: Callable[[str], None], seconds: int = _SECONDS
 ) -> Iterator[Result]:
-    """Run the cases of the pass files in ``folder`` (None: of all that can be named) and yield how each went.
+    """Run the cases of the pass files that ``what`` means (see :func:`~graphtool.cases.chosen`); yield how each went.
 
     ``watch`` is told each pass as it begins. A case may take ``seconds``; after one that ends the child the rest of its
     file is left out.
     """
-    entries = _entries(folder)
+    _, entries = chosen(what)
     begun = 0
     while begun < len(entries):
-        words = [sys.executable, "-P", "-m", __name__, str(folder or ""), str(int(strict)), str(seconds), str(begun)]
+        words = [sys.executable, "-P", "-m", __name__, what or "", str(int(strict)), str(seconds), str(begun)]
         with (
             tempfile.TemporaryFile() as errors,  # a pipe that nobody reads would stop the child once it is full
             subprocess.Popen(
@@ -79,11 +76,7 @@ def _fate(code: int, said: str, seconds: int) -> str:
     return f"the process that ran it failed: {show(lines[-1] if lines else 'it said nothing', 300)}"
 
 
-def _entries(folder: Path | None) -> Sequence[Entry]:
-    return Catalog().entries if folder is None else catalog_of(folder).entries_of(folder)
-
-
-def _child(folder: Path | None, strict: bool, seconds: int, first: int) -> None:
+def _child(what: str | None, strict: bool, seconds: int, first: int) -> None:
     """Run the cases from a pass file on; each line on stdout is a JSON object."""
     out, sys.stdout = sys.stdout, sys.stderr
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, resource.RLIM_INFINITY))
@@ -97,8 +90,8 @@ def _child(folder: Path | None, strict: bool, seconds: int, first: int) -> None:
         say(case=case)
         signal.alarm(seconds)
 
-    catalog = Catalog() if folder is None else catalog_of(folder)
-    for number, entry in enumerate(_entries(folder)):
+    catalog, entries = chosen(what)
+    for number, entry in enumerate(entries):
         if number < first:
             continue
         say(**{"pass": number})
@@ -110,4 +103,4 @@ def _child(folder: Path | None, strict: bool, seconds: int, first: int) -> None:
 
 
 if __name__ == "__main__":
-    _child(Path(sys.argv[1]) if sys.argv[1] else None, sys.argv[2] == "1", int(sys.argv[3]), int(sys.argv[4]))
+    _child(sys.argv[1] or None, sys.argv[2] == "1", int(sys.argv[3]), int(sys.argv[4]))

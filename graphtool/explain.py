@@ -11,6 +11,7 @@ from graphtool.graph import Graph, check
 from graphtool.graph.bodies import walk
 from graphtool.parity.runnable import runnable, stand_ins
 from graphtool.rewrite import Catalog, Match, Miss, Pass, Stage, apply_stage, parse_pipeline
+from graphtool.rewrite.misspelt import misspelt
 from graphtool.rewrite.result import label
 
 _ROUNDS = 100  # of a sequence to a fixed point, as when it is applied
@@ -22,7 +23,7 @@ class Look:
 
     ``matches`` are those of every round of a sequence to a fixed point, ``misses`` those of the last round, in the
     order of the model's nodes. ``unmet`` is the requirement that the model does not meet, ``idle`` says which bodies
-    are for other opsets, ``ops`` is the op type of each node that is named.
+    are for other opsets, and which operators are misspelt, ``ops`` is the op type of each node that is named.
     """
 
     spec: Pass
@@ -92,6 +93,7 @@ class _Looking:
             return 0
         others = ((body.run.name, body.requires.missing(self.graph)) for body in spec.bodies)
         look.idle = tuple(f"{name} is for other opsets: {reason}" for name, reason in others if reason)
+        look.idle += tuple(misspelt(spec, self.graph))
         meanings = self.catalog.semantics()
         if stand_ins(self.graph, meanings):  # behind an op that onnx does not know all shapes are unknown
             self.graph.learn_shapes(runnable(self.graph, meanings))

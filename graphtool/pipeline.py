@@ -15,6 +15,7 @@ from graphtool.graph import Graph, check
 from graphtool.parity.interface import interface_fault
 from graphtool.parity.runnable import Meanings, checker_fault, foreign, runnable, stand_ins
 from graphtool.rewrite import Catalog, Miss, Outcome, Stage, apply_stage
+from graphtool.rewrite.misspelt import misspelt
 from graphtool.step import Changes, Run, Step
 
 # the judge is imported where it is needed: a run without a check is over before onnxruntime alone is loaded
@@ -158,7 +159,7 @@ def _apply(graph: Graph, before: Graph, stage: Stage, catalog: Catalog, record: 
     applied = outcome.applied
     status, reason = "applied", ""
     if not applied.matches:
-        status, reason = "unmatched", outcome.unmet or _why_unmatched(applied.misses)
+        status, reason = "unmatched", outcome.unmet or _why_unmatched(graph, stage, applied.misses)
     seconds = time.perf_counter() - started
     nodes = (len(before.nodes), len(graph.nodes))
     changed = Changes(before, graph.copy()) if applied.matches else None
@@ -178,7 +179,10 @@ def _apply(graph: Graph, before: Graph, stage: Stage, catalog: Catalog, record: 
     return step, outcome
 
 
-def _why_unmatched(misses: Sequence[Miss]) -> str:
+def _why_unmatched(graph: Graph, stage: Stage, misses: Sequence[Miss]) -> str:
+    typo = next(iter(misspelt(stage.spec, graph)), None)
+    if typo:
+        return typo
     if not misses:
         return "the model has no node that it is for"
     reasons = {miss.reason for miss in misses}

@@ -380,7 +380,7 @@ def test_a_case_that_does_not_end_is_a_fault_of_its_file(tmp_path: Path) -> None
     (tmp_path / "endless.toml").write_text(text[: text.index("[[case]]")] + ENDLESS + text[text.index("[[case]]") :])
     (tmp_path / "fine.toml").write_text(text)
     told: list[str] = []
-    found = list(run_guarded(tmp_path, False, told.append, seconds=4))
+    found = list(run_guarded(str(tmp_path), False, told.append, seconds=4))
     assert told == ["pass endless", "pass fine"]
     faults = [(result.spec, result.case, result.fault) for result in found if result.fault]
     assert faults == [("endless", "a trillion rounds", "it was stopped after 4 seconds")]
@@ -396,3 +396,39 @@ def test_two_passes_of_one_name_are_tested_apart(cli: Cli) -> None:
     assert re.fullmatch(r"\d+ passed, 0 failed\n", good)
     cli.write("mine/remove_identity.toml", text.replace('"y = x"', '"y = Relu(x)"').replace("'y = x'", "'y = Relu(x)'"))
     assert cli("passes", "test", "mine").code == 1
+
+
+def test_what_is_tested_is_a_folder_a_file_or_a_name(cli: Cli) -> None:
+    cli.ok("passes", "new", "one")
+    cli.ok("passes", "new", "other")
+    cli.write("passes/broken.toml", "summary = 1")
+    shutil.copy(data_dir("passes") / "remove_identity.toml", cli.folder / "passes")
+    count = (data_dir("passes") / "remove_identity.toml").read_text().count("[[case]]")
+    for what in ("one", "passes/one.toml", "./passes/other.toml"):
+        assert cli.ok("passes", "test", what) == "3 passed, 0 failed\n"
+    assert cli.ok("passes", "test", "shipped/remove_identity") == f"{count} passed, 0 failed\n"
+    assert cli.ok("passes", "test", "remove_identity") == f"{2 * count} passed, 0 failed\n"
+    assert "did you mean 'one'?" in cli("passes", "test", "onne").err
+    assert "no pass file 'passes/gone.toml'" in cli("passes", "test", "passes/gone.toml").err
+    assert "broken.toml: " in cli("passes", "test", "passes").err
+
+
+def test_an_operator_that_nobody_has_is_said_where_one_is_named_nearly_so(cli: Cli) -> None:
+    body = """
+        summary = "A pass with a slip in it"
+        why = "People type."
+        parity = "exact"
+        {}
+    """
+    cli.write("rule.toml", body.format("[[rewrite]]\nmatch = 'a = Rellu(x)  y = MyOwn(a)'\nreplace = 'y = x'"))
+    cli.write("edit.toml", body.format("[[edit]]\nselect = { op = 'Rezise' }\nset = { mode = 'nearest' }"))
+    cli.save("m.onnx", "g (float[2] x) => (float[2] y) { y = Relu(x) }")
+    slip = "no operator is named 'Rellu'; did you mean 'Relu'?"
+    assert f"nothing to do: {slip}" in cli.ok("run", "--passes", "./rule.toml", "m.onnx", "-o", "o.onnx")
+    told = cli.ok("passes", "explain", "./rule.toml", "m.onnx")
+    assert slip in told
+    assert "MyOwn" not in told
+    assert "did you mean 'Resize'?" in cli.ok("passes", "explain", "./edit.toml", "m.onnx")
+    # an operator of somebody's own that the model has is no slip, whatever it is like
+    cli.save("own.onnx", "g (float[2] x) => (float[2] y) { y = Rellu(x) }")
+    assert slip not in cli.ok("passes", "explain", "./rule.toml", "own.onnx")

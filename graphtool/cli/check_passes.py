@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,25 +41,28 @@ def show_pass(name: Annotated[str, typer.Argument(metavar="NAME", show_default=F
 
 @app.command("test", short_help="Run the cases of pass files.")
 def test_passes(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(metavar="[DIR]", help="Pass files to test; by default the shipped ones and those in ./passes."),
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DIR|FILE|NAME]",
+            help="Pass files to test; by default the shipped ones and those in ./passes.",
+        ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail where a condition is needed by no case.")] = False,
     json: Json = False,
 ) -> None:
     """Run the cases of pass files: the graph after, the promise about numbers, and that a second run does nothing."""
-    from graphtool.cases import catalog_of
+    from graphtool.cases import chosen
     from graphtool.cases_child import run_guarded
     from graphtool.report.console import print_cases
     from graphtool.report.data import case_data
 
-    if folder is not None:  # a file that cannot be used is said like every other one, before anything runs
-        catalog = catalog_of(folder)
-        for path in sorted(folder.glob("*.toml")):
-            catalog.get(str(path))
+    if what is not None:  # a file that cannot be used is said like every other one, before anything runs
+        catalog, entries = chosen(what)
+        for entry in entries:
+            catalog.get(str(entry.path))
     with progress() as watch:
-        results = list(run_guarded(folder, strict, watch))
+        results = list(run_guarded(what, strict, watch))
     if json:
         cases = [case_data(result) for result in results]
         dump("passes-test", {"ok": all(case["ok"] for case in cases), "cases": cases})

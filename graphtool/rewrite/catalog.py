@@ -99,7 +99,7 @@ class Catalog:
         """Return a pass by name, ``shipped/NAME``, or the path of its file (ending in .toml); raises PassError."""
         if name.endswith(".toml"):
             path = Path(name)
-            if not _is_file(path):
+            if not is_file(path):
                 raise PassError(f"no pass file {quoted(name)}")
             spec = self._read(path, show(path))
             if self._asked.get(path) is not spec:
@@ -226,10 +226,11 @@ def _same_file(one: Path, other: Path) -> bool:
     return _place(one) == _place(other)
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Whether there is a file; a name too long for one is none."""
     try:
         return path.is_file()
-    except OSError:  # too long for a name
+    except OSError:
         return False
 
 
@@ -244,7 +245,7 @@ def _place(path: Path) -> Path:
 def _mentions(path: Path, word: bytes) -> bool:
     """Whether a pass file has a word in it; reading is a fraction of what loading costs."""
     try:
-        return _is_file(path) and path.stat().st_size <= MAX_FILE and word in path.read_bytes()
+        return is_file(path) and path.stat().st_size <= MAX_FILE and word in path.read_bytes()
     except OSError:
         return False
 
