@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-from corpus_count import all_nodes, plain_domain
+from corpus_count import all_nodes, bodies, plain_domain
 from corpus_feed import LAST_RESORT, feeds, overriding
 from onnx import ModelProto
 
@@ -29,6 +29,7 @@ GROWTH, GROWTH_BYTES = 1.1, 1 << 16  # how much larger a result may be than the 
 ENOUGH = 5.0  # seconds of running the original after which no further feed is tried
 # rtol and atol by element type; atol counts in units of max(1, the output's largest magnitude)
 TOLERANCES = {"float64": (1e-6, 1e-7), "float32": (1e-4, 1e-5), "float16": (1e-2, 1e-3), "bfloat16": (5e-2, 1e-2)}
+_HALVES = {onnx.TensorProto.BFLOAT16: "bfloat16", onnx.TensorProto.FLOAT16: "float16"}  # the coarser first
 
 
 @dataclass(slots=True)
@@ -41,6 +42,7 @@ class Baseline:
     unusable: str = ""
     random: bool = False
     checks: bool = True
+    half: str = ""  # "float16" or "bfloat16" where it computes in that inside, see :func:`half_of`
 
 
 # -- the original
@@ -49,7 +51,7 @@ class Baseline:
 def baseline(path: Path) -> Baseline:
     """Run the original on its feeds, on the first one twice: a model may disagree with itself."""
     model = onnx.load(path, load_external_data=False)
-    found = Baseline(path, model, checks=not checker_fault(path))
+    found = Baseline(path, model, checks=not checker_fault(path), half=half_of(model))
     try:
         run = session(path)
     except Exception as error:  # whatever onnxruntime has against a model is a result here
@@ -76,6 +78,24 @@ def baseline(path: Path) -> Baseline:
     _, feed, outputs = found.runs[0]
     found.random = difference(outputs, run(feed)) != ""
     return found
+
+
+def half_of(model: ModelProto) -> str:
+    """Return the coarser of float16 and bfloat16 that a model has tensors of or casts to; '' where it has neither.
+
+    onnxruntime's CPU computes most operators on halves in float32 and drops casts back and forth between neighbours,
+    optimizations off or not: how often a tensor is rounded then depends on which nodes are neighbours.
+    """
+    kinds = {info.type.tensor_type.elem_type for info in model.graph.input}
+    kinds |= {tensor.data_type for tensor in model.graph.initializer}
+    for node in all_nodes(model):
+        for attribute in node.attribute:
+            if attribute.name == "to" and node.op_type == "Cast":
+                kinds.add(attribute.i)
+            kinds.add(attribute.t.data_type)
+        for body in bodies(node):
+            kinds |= {tensor.data_type for tensor in body.initializer}
+    return next((name for kind, name in _HALVES.items() if kind in kinds), "")
 
 
 def session(path: Path) -> Callable[[dict[str, Any]], list[Any]]:
@@ -131,7 +151,7 @@ def judge(before: Baseline, path: Path) -> list[str]:
             faults.append(f"does not run ({label}): {one_line(error)}")
             continue
         names = [info.name for info in before.model.graph.output]
-        reason = difference(expected, found, names, values=not before.random)
+        reason = difference(expected, found, names, not before.random, before.half)
         if reason:
             faults.append(f"other numbers ({label}): {reason}")
     return faults
@@ -218,32 +238,37 @@ def _handles(node: onnx.NodeProto) -> list[tuple[str, str]]:
     return [(node.op_type, f"output {name}") for name in node.output[:1]]
 
 
-def difference(before: list[Any], after: list[Any], names: list[str] | None = None, values: bool = True) -> str:
-    """Return where two lists of outputs first differ, '' where they do not. ``values`` off: types and shapes only."""
+def difference(
+    before: list[Any], after: list[Any], names: list[str] | None = None, values: bool = True, half: str = ""
+) -> str:
+    """Return where two lists of outputs first differ, '' where they do not.
+
+    ``values`` off: types and shapes only. ``half`` is the type whose tolerance holds for float32 too, '' for none.
+    """
     if len(before) != len(after):
         return f"{len(before)} outputs, now {len(after)}"
     for place, (a, b) in enumerate(zip(before, after, strict=True)):
-        if reason := _differs(a, b, values):
+        if reason := _differs(a, b, values, half):
             name = names[place] if names and place < len(names) else place
             return f"output {name!r}: {reason}"
     return ""
 
 
-def _differs(a: Any, b: Any, values: bool) -> str:
+def _differs(a: Any, b: Any, values: bool, half: str) -> str:
     if isinstance(a, list) and isinstance(b, list):
-        return f"a sequence of {len(a)}, now {len(b)}" if len(a) != len(b) else difference(a, b, None, values)
+        return f"a sequence of {len(a)}, now {len(b)}" if len(a) != len(b) else difference(a, b, None, values, half)
     if isinstance(a, dict) and isinstance(b, dict):
         same_keys = list(a) == list(b)
-        return difference(list(a.values()), list(b.values()), None, values) if same_keys else "other keys"
+        return difference([*a.values()], [*b.values()], None, values, half) if same_keys else "other keys"
     if a is None or b is None:
         return "" if a is b else "an optional is empty on one side only"
     x, y = np.asarray(a), np.asarray(b)
     if x.dtype != y.dtype or x.shape != y.shape:
         return f"{x.dtype}{list(x.shape)}, now {y.dtype}{list(y.shape)}"
-    return _values_differ(x, y) if values else ""
+    return _values_differ(x, y, half) if values else ""
 
 
-def _values_differ(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> str:
+def _values_differ(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], half: str) -> str:
     floating = x.dtype.kind in "fc" or "float" in x.dtype.name
     if not floating:
         unequal = np.asarray(x != y)
@@ -255,7 +280,7 @@ def _values_differ(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> str:
         same = (p == q) | (np.isnan(p) & np.isnan(q))
         # types of one byte have so few digits that only equal ones are close
         if kind in TOLERANCES:
-            rtol, atol = TOLERANCES[kind]
+            rtol, atol = max(TOLERANCES[kind], TOLERANCES.get(half, TOLERANCES[kind]))
             finite = np.isfinite(p) & np.isfinite(q)
             scale = max(1.0, float(np.abs(p[finite]).max())) if finite.any() else 1.0
             same |= finite & (np.abs(p - q) <= atol * scale + rtol * np.abs(p))

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 from rewriting import lines, run
 from work import work
 
+from graphtool import api
 from graphtool.cases import model_of
 from graphtool.graph import Graph, check
 from graphtool.natives.merge_equal_nodes import apply
@@ -140,13 +141,24 @@ def test_annotations(notes: dict[str, str], gone: list[str], left: list[str]) ->
     assert [note.tensor_name for note in graph.header.quantization_annotation] == left
 
 
-def test_an_annotation_follows_a_scale_that_a_node_makes() -> None:
+def test_a_scale_that_an_annotation_points_to_keeps_its_name() -> None:
     graph = model_of("g (float[2] x, float c) => (float[2] y, float z) "
-                     "{ y = Exp(x) a = Neg(c) z = Neg(c) }", 17)  # fmt: skip
+                     "{ y = Exp(x) b = Neg(c) a = Neg(c) z = Neg(c) }", 17)  # fmt: skip
     note = graph.header.quantization_annotation.add(tensor_name="y")
     note.quant_parameter_tensor_names.add(key="SCALE_TENSOR", value="a")
     assert merged(graph)[1] == ["Neg_2"]
-    assert note.quant_parameter_tensor_names[0].value == "z"
+    assert lines(graph)[1:] == ["a = Neg(c)", "z = Neg(c)"]
+    assert note.quant_parameter_tensor_names[0].value == "a"
+
+
+def test_a_weight_that_an_annotation_points_to_keeps_its_name() -> None:
+    graph = model_of("g (float[2] x) => (float[2] y) <float s = {2}, float t = {2}, float u = {2}> "
+                     "{ a = Mul(x, s) b = Mul(a, t) y = Mul(b, u) }", 17)  # fmt: skip
+    note = graph.header.quantization_annotation.add(tensor_name="y")
+    note.quant_parameter_tensor_names.add(key="SCALE_TENSOR", value="t")
+    graph = api.run(graph, "share_equal_weights", checked=False).graph
+    assert list(graph.initializers) == ["t"]
+    assert graph.header.quantization_annotation[0] == note
 
 
 # -- bodies

@@ -77,6 +77,35 @@ def _forget(body: GraphProto) -> None:
         drop_body_types(node)
 
 
+def open_states(graph: Graph) -> None:
+    """Leave open what bodies of Loops declare of a value that they carry and what its first value contradicts.
+
+    onnxruntime takes such a body as long as it knows too little to see the contradiction (tf2onnx before opset 11
+    declares scalars), and refuses it when an edit lets its inference see more. Shapes of what a Loop carries may
+    change (ONNX operator specification), so nothing needs them.
+    """
+    for level in graph.levels():
+        for node in level.index.by_type("Loop"):
+            for body in bodies(node):
+                for info, name in zip(body.input[2:], node.input[2:], strict=False):
+                    first = level.value(name)
+                    if first is not None and first.shape is not None:
+                        _open(info, first.shape)
+
+
+def _open(info: ValueInfoProto, shape: Sequence[Dim]) -> None:
+    """Clear a declared shape that is of another rank than ``shape``, else the sizes in it that are others."""
+    if info.type.WhichOneof("value") != "tensor_type" or not info.type.tensor_type.HasField("shape"):
+        return
+    declared = info.type.tensor_type.shape.dim
+    if len(declared) != len(shape):
+        info.type.tensor_type.ClearField("shape")
+        return
+    for dim, size in zip(declared, shape, strict=True):
+        if dim.HasField("dim_value") and isinstance(size, int) and dim.dim_value != size:
+            dim.ClearField("value")
+
+
 def redeclare_outputs(graph: Graph, only_wrong: bool = False, gone: Container[str] = ()) -> list[str]:
     """Declare each output as inference finds it now and return the names of those that changed.
 

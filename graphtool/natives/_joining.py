@@ -6,6 +6,7 @@ from onnx import TensorAnnotation
 
 from graphtool.graph import Graph
 from graphtool.graph.fields import keep_only
+from graphtool.graph.sort import needed_names
 
 Note = tuple[tuple[str, str], ...]
 
@@ -13,14 +14,14 @@ Note = tuple[tuple[str, str], ...]
 class Joiner:
     """Joins values of one level that are known to be equal, and so are their notes; :meth:`finish` ends it.
 
-    ``outputs`` are the level's outputs: their names stay.
+    ``stays`` are the level's outputs and the scales and zero points that annotations point to: their names stay.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.outputs = frozenset(info.name for info in graph.header.output)
+        self.stays = needed_names(graph)
         self._notes = {note.tensor_name: _said(note) for note in graph.header.quantization_annotation}
-        self._now: dict[str, str] = {}  # names that are gone, and the one that stands for the same value
+        self._gone: set[str] = set()
 
     def note(self, name: str) -> Note:
         """Return what the quantization annotation of a value says; ``()`` where there is none."""
@@ -32,22 +33,14 @@ class Joiner:
 
     def redirect(self, gone: str, kept: str) -> None:
         """Let every reader of ``gone`` read ``kept``."""
-        self._now[gone] = kept
+        self._gone.add(gone)
         self.graph.replace_uses(gone, kept)
 
     def finish(self) -> None:
-        """Drop the annotations of names that are gone, and let scales and zero points be named as they are now."""
+        """Drop the annotations of names that are gone."""
         notes = self.graph.header.quantization_annotation
-        if not self._now or not notes:
-            return
-        keep_only(notes, lambda note: note.tensor_name not in self._now)
-        for note in notes:
-            for entry in note.quant_parameter_tensor_names:
-                name = entry.value
-                while name in self._now:
-                    name = self._now[name]
-                if name != entry.value:
-                    entry.value = name
+        if self._gone and notes:
+            keep_only(notes, lambda note: note.tensor_name not in self._gone)
 
 
 def _said(note: TensorAnnotation) -> Note:

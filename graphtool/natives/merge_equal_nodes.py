@@ -120,7 +120,7 @@ class _Level:
 
     def _join(self, kept: int, slot: int) -> bool:
         """Let the node in ``kept`` make what the one in ``slot`` makes; return False where that one must stay."""
-        graph, outputs = self.graph, self.joiner.outputs
+        graph, stays = self.graph, self.joiner.stays
         own, other = graph.node(kept), graph.node(slot)
         assert own is not None and other is not None
         pairs = [(a, b) for a, b in zip(own.output, other.output, strict=True) if b]
@@ -139,7 +139,7 @@ class _Level:
             mine = own.output[position]
             if name and not mine:
                 graph.rename_output(kept, position, name)
-            elif name in outputs:
+            elif name in stays:
                 self.same[name] = mine
                 self.joiner.redirect(mine, name)
                 graph.rename_output(kept, position, name)
@@ -148,11 +148,11 @@ class _Level:
         return True
 
     def _joinable(self, own: str, other: str) -> bool:
-        outputs = self.joiner.outputs
+        stays = self.joiner.stays
         if not own:
             return True
-        if other in outputs:
-            return own not in outputs and self.joiner.may_stand_for(other, own)
+        if other in stays:
+            return own not in stays and self.joiner.may_stand_for(other, own)
         return self.joiner.may_stand_for(own, other)
 
     def _look_at_readers(self, names: Iterable[str]) -> None:

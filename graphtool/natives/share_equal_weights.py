@@ -179,22 +179,22 @@ def _first(group: list[_Weight], joiner: Joiner) -> _Weight:
     The first Constant node comes before all readers of the others, an initializer before every node.
     """
     initializers = [weight for weight in group if weight.slot is None]
-    stays = [weight for weight in initializers if weight.name in joiner.outputs]
+    stays = [weight for weight in initializers if weight.name in joiner.stays]
     return (stays or initializers or group)[0]
 
 
 def _join(graph: Graph, kept: _Weight, weight: _Weight, joiner: Joiner, offer: Offer) -> bool:
-    """Let ``kept`` stand for ``weight``; return False where that must stay, a graph output, or is not taken."""
+    """Let ``kept`` stand for ``weight``; return False where that must stay, or is not taken."""
     old, new = weight.name, kept.name
     where = f"weight {old}"
-    if old not in joiner.outputs:
+    if old not in joiner.stays:
         if not joiner.may_stand_for(new, old) or not offer(where, where):
             return False
         if weight.slot is not None:
             graph.remove_node(weight.slot)
         joiner.redirect(old, new)
         return True
-    if kept.slot is None or weight.slot is None or new in joiner.outputs or not joiner.may_stand_for(old, new):
+    if kept.slot is None or weight.slot is None or new in joiner.stays or not joiner.may_stand_for(old, new):
         return False
     if not offer(where, where):
         return False

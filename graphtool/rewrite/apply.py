@@ -10,6 +10,7 @@ from functools import partial
 from graphtool.errors import ModelError, PassError
 from graphtool.graph import Graph, Snapshot
 from graphtool.graph.arity import arity_fault
+from graphtool.graph.declared import open_states
 from graphtool.graph.journal import Journal
 from graphtool.rewrite.bodies import Body
 from graphtool.rewrite.boundary import Boundary
@@ -67,6 +68,8 @@ def apply_stage(graph: Graph, stage: Stage, catalog: Catalog, record: bool = Tru
         chosen = stage.selection
         chooser = None if chosen is None else Chooser(chosen, stage.spec.name, bool(stage.spec.sequence))
         _apply(graph, stage.spec, stage.params, catalog, outcome, _Mode(record, tell, chooser=chooser))
+        if outcome.applied.matches and graph.index.holders():
+            open_states(graph)
         if chooser is not None:
             outcome.idle = chooser.finish()
             outcome.places = tuple(chooser.taken)
