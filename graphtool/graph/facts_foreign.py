@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from graphtool.graph.facts_call import NOTHING, Call, Fact, Sizes, Unknown, axes_in, axis_in
 from graphtool.graph.facts_rules import broadcast, like_first
-from graphtool.graph.facts_symbols import Size
+from graphtool.graph.facts_symbols import Size, Symbols
 from graphtool.graph.facts_windows import kernel_of, windows
 
 Rule = Callable[[Call], list[Fact]]
@@ -51,25 +51,26 @@ def _like(dtype: Callable[[Call], int]) -> Rule:
 
 def _both(a: int, b: int) -> Rule:
     """Return a rule for an operator that broadcasts two of its inputs."""
-    return lambda call: _first(call, call.dtype(a), broadcast(call.shape(a), call.shape(b)))
+    return lambda call: _first(call, call.dtype(a), broadcast(call.symbols, call.shape(a), call.shape(b)))
 
 
 def _where(call: Call) -> list[Fact]:
-    return _first(call, call.dtype(1), broadcast(call.shape(0), broadcast(call.shape(1), call.shape(4))))
+    chosen = broadcast(call.symbols, call.shape(1), call.shape(4))
+    return _first(call, call.dtype(1), broadcast(call.symbols, call.shape(0), chosen))
 
 
 # -- matrices
 
 
-def _product(a: Sizes, b: Sizes) -> Sizes:
+def _product(symbols: Symbols, a: Sizes, b: Sizes) -> Sizes:
     """Return the shape of numpy's matmul; raises Unknown for vectors, which no operator here is used on."""
     if len(a) < 2 or len(b) < 2:
         raise Unknown
-    return (*broadcast(a[:-2], b[:-2]), a[-2], b[-1])
+    return (*broadcast(symbols, a[:-2], b[:-2]), a[-2], b[-1])
 
 
 def _matmul(a: int, b: int, dtype: Callable[[Call], int]) -> Rule:
-    return lambda call: _first(call, dtype(call), _product(call.shape(a), call.shape(b)))
+    return lambda call: _first(call, dtype(call), _product(call.symbols, call.shape(a), call.shape(b)))
 
 
 def _turned(call: Call, place: int, attribute: str) -> Sizes:
@@ -84,7 +85,8 @@ def _turned(call: Call, place: int, attribute: str) -> Sizes:
 def _fused_matmul(call: Call) -> list[Fact]:
     if call.attr("transBatchA", 0) or call.attr("transBatchB", 0):
         raise Unknown
-    return _first(call, call.dtype(), _product(_turned(call, 0, "transA"), _turned(call, 1, "transB")))
+    left, right = _turned(call, 0, "transA"), _turned(call, 1, "transB")
+    return _first(call, call.dtype(), _product(call.symbols, left, right))
 
 
 def _gemm(b: int, dtype: Callable[[Call], int]) -> Rule:

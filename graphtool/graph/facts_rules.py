@@ -16,7 +16,8 @@ from graphtool.graph.contents import FARTHEST, FLOATS, MOST_ITEMS
 from graphtool.graph.facts_call import NOTHING, Call, Fact, Sizes, Unknown, axes_in, axis_in
 from graphtool.graph.facts_symbols import Size, Symbols
 
-_INT64 = int(TensorProto.INT64)
+_INT64, _BOOL = int(TensorProto.INT64), int(TensorProto.BOOL)
+_TRUTHS = frozenset("And Equal Greater GreaterOrEqual Less LessOrEqual Or Xor".split())  # make booleans
 _FAR = FARTHEST[0]
 
 
@@ -61,7 +62,7 @@ def _asked(symbols: Symbols, to: Sizes, axis: int, source: Sizes | None, total: 
 
 def expand(call: Call) -> list[Fact]:
     """Expand: the sizes asked for, broadcast with those there are."""
-    return [Fact(call.dtype(), broadcast(call.shape(), vector(call, 1)))]
+    return [Fact(call.dtype(), broadcast(call.symbols, call.shape(), vector(call, 1)))]
 
 
 def vector(call: Call, place: int) -> Sizes:
@@ -74,20 +75,24 @@ def vector(call: Call, place: int) -> Sizes:
     return (None,) * shape[0]
 
 
-def broadcast(a: Sizes, b: Sizes) -> Sizes:
+def broadcast(symbols: Symbols, a: Sizes, b: Sizes) -> Sizes:
     """Return numpy's broadcast of two shapes."""
     pairs = list(zip_longest(reversed(a), reversed(b), fillvalue=1))
-    return tuple(_both(one, other) for one, other in reversed(pairs))
+    return tuple(symbols.broadcast(one, other) for one, other in reversed(pairs))
 
 
-def _both(a: Size, b: Size) -> Size:
-    if a == 1:
-        return b
-    if b == 1 or (a is not None and a == b):
-        return a
-    if isinstance(a, int):
-        return a  # the other is 1 or the same
-    return b if isinstance(b, int) else None
+def elementwise(call: Call) -> list[Fact]:
+    """Operators that broadcast all their inputs, where some size is a symbol."""
+    if call.version < 7:
+        raise Unknown  # an attribute said how to broadcast
+    op = call.node.op_type
+    sizes = call.shape()
+    for place in range(1, len(call.node.input)):
+        sizes = broadcast(call.symbols, sizes, call.shape(place))
+    dtype = _BOOL if op in _TRUTHS else call.dtype(1 if op == "Where" else 0)
+    if None in sizes or not dtype:
+        raise Unknown
+    return [Fact(dtype, sizes)]
 
 
 def tile(call: Call) -> list[Fact]:
@@ -294,6 +299,7 @@ RULES: dict[str, Callable[[Call], list[Fact]]] = {
     "Reshape": reshape, "Expand": expand, "Tile": tile, "ConstantOfShape": constant_of_shape, "Slice": slice_,
     "Range": range_, "Squeeze": squeeze, "Flatten": flatten, "Concat": concat, "Split": split, "NonZero": nonzero,
     "TopK": top_k, "Attention": attention, "Unsqueeze": unsqueeze,
+    **dict.fromkeys((*_TRUTHS, *"Add Div Max Mean Min Mod Mul Pow Sub Sum Where".split()), elementwise),
     # of onnxruntime, in the default domain (onnxruntime, docs/ContribOperators.md)
     "SimplifiedLayerNormalization": like_first, "LayerNormalization": layer_norm,
     **dict.fromkeys(("GroupNormalization", "MeanVarianceNormalization"), like_first),

@@ -40,6 +40,7 @@ class Symbols:
         self._names: dict[Hashable, str] = {}
         self._taken: set[str] = set()
         self._signed: set[str] = set()  # those that may be negative
+        self._smaller: dict[str, tuple[int | str, int | str]] = {}  # of which two a symbol is the smaller one
 
     # -- making symbols
 
@@ -237,7 +238,9 @@ class Symbols:
             return b
         one, other = sorted((a, b), key=str)
         signed = not (self.nonnegative(a) and self.nonnegative(b))
-        return self._expression(("min", one, other), f"min({self._bare(one)},{self._bare(other)})", signed)
+        name = self._expression(("min", one, other), f"min({self._bare(one)},{self._bare(other)})", signed)
+        self._smaller[name] = (one, other)
+        return name
 
     def maximum(self, a: Size, b: Size) -> Size:
         """Return the larger of two."""
@@ -250,6 +253,21 @@ class Symbols:
         one, other = sorted((a, b), key=str)
         signed = not (self.nonnegative(a) or self.nonnegative(b))
         return self._expression(("max", one, other), f"max({self._bare(one)},{self._bare(other)})", signed)
+
+    def broadcast(self, a: Size, b: Size) -> Size:
+        """Return the size of an axis that is broadcast of two; None where it cannot be told."""
+        if a == 1 or b == 1:
+            return b if a == 1 else a
+        if isinstance(a, int) or (a is not None and a == b):
+            return a  # the other is 1 or the same
+        if isinstance(b, int):
+            return b
+        return a if self._limits(b, a) else b if self._limits(a, b) else None
+
+    def _limits(self, size: Size, other: Size) -> bool:
+        """Whether a size is another one or, where that is larger, a positive number: the first places of a table."""
+        both = self._smaller.get(size, ()) if isinstance(size, str) else ()
+        return other in both and all(one == other or self.positive(one) for one in both)
 
     # -- signs
 

@@ -7,7 +7,7 @@ lead of as many places would give the same numbers: then a Reshape of the lead m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 
 from onnx import NodeProto
 
@@ -112,7 +112,7 @@ class Rows:
                     return None
                 tail = (sizes_of(self.graph, name) or ())[-self.kept :] if self.kept else ()
             tails.append(tail)
-        return reduce(broadcast, tails)
+        return reduce(partial(broadcast, self.graph.facts.symbols), tails)
 
     def _keeps(self, node: NodeProto) -> bool:
         return bool(ops.effective(node, "keepdims", self._opset))
