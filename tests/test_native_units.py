@@ -47,7 +47,7 @@ def applied(graph: Graph, spec: Pass, case: Case, selection: Selection) -> Outco
 def test_all_that_work_match_by_match_are_tried() -> None:
     names = {spec.name for spec, _ in CASES}
     assert {"float16_model", "fold_constants", "fold_constants_float16", "merge_equal_nodes", "fold_ifs"} <= names
-    assert len(names) == 13
+    assert len(names) == 15
 
 
 @pytest.mark.parametrize(("spec", "case"), CASES, ids=[f"{spec.name}: {case.name}" for spec, case in CASES])
