@@ -126,6 +126,8 @@ _CALLS: tuple[Callable[..., Any], ...] = (
     shapes.reshape_as,
     shapes.tile_counts,
     shapes.keeps_order,
+    shapes.earlier_dims,
+    shapes.earlier_axes,
     shapes.joined_axes,
     shapes.same_or,
     shapes.disjoint,

@@ -120,6 +120,55 @@ def keeps_order(perm: object, x: object) -> bool:
     return longer == builtins.sorted(longer)
 
 
+def earlier_dims(perm: object, a: object, r: object) -> list[int]:
+    """The shape by which a Reshape of dimensions a to r goes before the Transpose by perm that makes a; -1 is open."""
+    sizes, order_ = items(r), earlier_axes(perm, a, r)
+    dims = [sizes[axis] for axis in order_]
+    if 0 in dims or sum(not isinstance(dim, int) for dim in dims) > 1:
+        raise ValueError(f"no Reshape makes {dims}")
+    return [dim if isinstance(dim, int) else -1 for dim in dims]
+
+
+def earlier_axes(perm: object, a: object, r: object) -> list[int]:
+    """The axes of dimensions r in the order that they have where their Reshape goes before a Transpose by perm to a."""
+    axes, places = integers(perm), []
+    for old, new in _parts(list(items(a)), list(items(r))):
+        first = axes[old[0]]
+        if [axes[at] for at in old] != list(range(first, first + len(old))):
+            raise ValueError("a Reshape joins axes that do not lie side by side before the Transpose")
+        places.append((first, new))
+    return [axis for _, new in builtins.sorted(places) for axis in new]
+
+
+def _parts(a: list[int | str], r: list[int | str]) -> list[tuple[list[int], list[int]]]:
+    """Return the smallest groups of axes of dimensions a and of r that hold the same elements, one after the other."""
+    found: list[tuple[list[int], list[int]]] = []
+    i = j = 0
+    while i < len(a) and j < len(r):
+        old, new = [i], [j]
+        size, other = a[i], r[j]
+        i, j = i + 1, j + 1
+        while size != other:
+            if not isinstance(size, int) or not isinstance(other, int) or not size or not other:
+                raise ValueError("a dimension that is not known is split or joined")
+            shorter = size < other
+            if (i if shorter else j) == len(a if shorter else r):
+                raise ValueError("the dimensions have not the same elements")
+            more = a[i] if shorter else r[j]
+            if not isinstance(more, int):
+                raise ValueError("a dimension that is not known is split or joined")
+            if shorter:
+                old, size, i = [*old, i], size * more, i + 1
+            else:
+                new, other, j = [*new, j], other * more, j + 1
+        found.append((old, new))
+    if not found or _any_but(a[i:], -1) or _any_but(r[j:], -1):
+        raise ValueError("the dimensions have not the same elements")
+    found[-1][0].extend(range(i, len(a)))
+    found[-1][1].extend(range(j, len(r)))
+    return found
+
+
 def joined_axes(first: object, second: object, rank: object) -> list[int]:
     """The axes, counted in the largest of three shapes, that Unsqueeze by first and then by second inserts."""
     outer = builtins.sorted(wrapped(second, rank))
@@ -162,7 +211,7 @@ def full_pads(pads: object, axes: object, rank: object) -> list[int]:
 def per_channel(k: object, x: object) -> Array:
     """The constant k, which broadcasts against x along axis 1 alone, as a vector of that many elements."""
     dims, value = shape(x), array(k)
-    own = [1] * (len(dims) - value.ndim) + list(value.shape)
+    own: list[int | str] = [1] * (len(dims) - value.ndim) + list(value.shape)
     if len(own) != len(dims) or len(dims) < 2 or _any_but(own, 1) or not isinstance(dims[1], int):
         raise ValueError(f"{values.describe(k)} is not one number for each channel")
     if own[1] not in (1, dims[1]):
@@ -170,7 +219,7 @@ def per_channel(k: object, x: object) -> Array:
     return np.broadcast_to(value.reshape(-1), (dims[1],)).copy()
 
 
-def _any_but(dims: list[int], axis: int) -> bool:
+def _any_but(dims: list[int | str], axis: int) -> bool:
     return builtins.any(dim != 1 for place, dim in enumerate(dims) if place != axis)
 
 
