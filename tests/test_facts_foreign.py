@@ -16,8 +16,11 @@ HEAD = '<ir_version: 8, opset_import: ["": 16, "com.microsoft": 1]>'
 INPUTS = """float[N,4,6,8] i, float[N,S,8] s, float[N,3] m, uint8[N,4,6,8] qi, uint8[N,S,8] qs, int8[N,3] qm,
     int32[N,S] ids, uint8[3,5] w35, uint8[8,5] w85, int8[3,5] j35, float[8] g, float[8,24] qkv, float[24] bias,
     uint8[8,24] wqkv, float[20,8] words, float[3,5] f35, float[5,3] f53, float[8,4] f84, uint8[6,4,3,3] k,
+    uint8[2,8,8] lw, uint8[2,2,8] lr, float[2] lf, float[2] rf, uint8[1,8,8] mw, uint8[1,2,8] mr, float[1] mf,
     float[6,4,3,3] fk, uint8[1,4,1,1] one, uint8[6,1,8] wide, float[N,S,2,2,4] packed"""
-WEIGHTS = "float f = {0.5}, uint8 o = {3}, int8 j = {1}, int32[6] kb = {1,2,3,4,5,6}"
+WEIGHTS = (
+    "float f = {0.5}, uint8 o = {3}, int8 j = {1}, int32[6] kb = {1,2,3,4,5,6}, uint8[2] lz = {0,0}, uint8[1] mz = {0}"
+)
 
 
 def graph(statements: str) -> Graph:
@@ -66,6 +69,10 @@ def graph(statements: str) -> Graph:
         ("y = ms.Attention<num_heads = 2, qkv_hidden_sizes = [6,6,12]>(s, qkv, bias)", ("N", "S", 12)),
         ("y = ms.QAttention<num_heads = 2>(qs, wqkv, bias, f, f, , o, o)", ("N", "S", 8)),
         ("y = ms.MultiHeadAttention<num_heads = 2>(s, s, s)", ("N", "S", 8)),
+        ("y = ms.DynamicQuantizeLSTM<direction = \"bidirectional\", hidden_size = 2>"
+         "(s, lw, lr, , , , , , lf, lz, rf, lz)",
+         ("N", 2, "S", 2)),
+        (", y = ms.DynamicQuantizeLSTM<hidden_size = 2>(s, mw, mr, , , , , , mf, mz, mf, mz)", (1, "S", 2)),
         ("y, v = ms.EmbedLayerNormalization(ids, , words, words, , g, g)", ("N", "S", 8)),
     ],
 )  # fmt: skip

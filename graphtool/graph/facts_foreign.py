@@ -207,6 +207,18 @@ def _embedding(call: Call) -> list[Fact]:
     return [made, NOTHING, made][: len(call.node.output)]
 
 
+# -- recurrent layers
+
+
+def _lstm(call: Call) -> list[Fact]:
+    """DynamicQuantizeLSTM: each step, the last state, the last cell."""
+    steps, batch, _ = _ranked(call, 0, 3)
+    width = call.attr("hidden_size")
+    ways = 2 if call.attr("direction", b"forward") == b"bidirectional" else 1
+    state = Fact(call.dtype(), (ways, batch, width))
+    return [Fact(call.dtype(), (steps, ways, batch, width)), state, state][: len(call.node.output)]
+
+
 _same = like_first
 RULES: dict[tuple[str, str], Rule] = {
     ("com.microsoft", op): rule
@@ -226,6 +238,6 @@ RULES: dict[tuple[str, str], Rule] = {
         "QLinearAveragePool": _average_pool, "QLinearGlobalAveragePool": _global_pool,
         "QLinearReduceMean": _reduce_mean,
         "Attention": _attention(_typed(0)), "QAttention": _attention(_typed(3)), "MultiHeadAttention": _many_heads,
-        "GroupQueryAttention": _grouped_heads, "EmbedLayerNormalization": _embedding,
+        "DynamicQuantizeLSTM": _lstm, "GroupQueryAttention": _grouped_heads, "EmbedLayerNormalization": _embedding,
     }.items()
 }  # fmt: skip
