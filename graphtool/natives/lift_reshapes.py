@@ -193,6 +193,10 @@ class _Area:
             return False
         if not self._noted.isdisjoint(self.tails) or not self._noted.isdisjoint(self.entering):
             return False
+        undone = [node.output[0] for slot in self.undone if (node := rows.graph.node(slot)) is not None]
+        readers = [slot for name in undone for slot in rows.graph.index.reader_slots(name)]
+        if any(rows.graph.hides(name, slot) for slot in readers for name in self.sources.values()):
+            return False  # a body would read a value of its own
         return bool(self.nodes) and all(_dims(sizes) is not None for sizes in (*leaving, *entering))
 
     def _mixes(self, slot: int) -> bool:

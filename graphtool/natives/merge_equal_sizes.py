@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from graphtool.graph import Graph
 from graphtool.graph.bodies import has_bodies
 from graphtool.graph.contents import Content
+from graphtool.natives._joining import Joiner
 from graphtool.natives._placing import drop_unneeded
 from graphtool.rewrite.result import Applied, Match, alias, label
 from graphtool.rewrite.selection import Offer, everywhere
@@ -54,7 +55,7 @@ def _computed(graph: Graph) -> list[tuple[int, Content]]:
 
 def _merge(graph: Graph, computed: list[tuple[int, Content]], offer: Offer) -> list[Match]:
     matches: list[Match] = []
-    outputs = {info.name for info in graph.header.output}
+    joiner = Joiner(graph)
     first: dict[Content, str] = {}
     freed: list[str] = []
     for slot, content in computed:
@@ -62,11 +63,16 @@ def _merge(graph: Graph, computed: list[tuple[int, Content]], offer: Offer) -> l
         assert node is not None
         name = node.output[0]
         kept = first.setdefault(content, name)
-        if kept == name or not graph.index.uses(name) or not offer(label(node), alias(node)):
+        if kept == name or not graph.index.uses(name) or joiner.note(kept) != joiner.note(name):
+            continue
+        if not joiner.may_stand_for(kept, name) or not offer(label(node), alias(node)):
             continue
         matches.append(Match(label(node), "native"))
-        graph.replace_uses(name, kept)
-        if name not in outputs:
+        if name in joiner.outputs:
+            graph.replace_uses(name, kept)
+        else:
+            joiner.redirect(name, kept)
             freed.append(name)
+    joiner.finish()
     drop_unneeded(graph, freed)
     return matches
