@@ -146,7 +146,7 @@ class _Sweep:
         }
         if any(pattern.nodes[-1].chain for pattern in self.rule.patterns):
             queue.sort(key=self.graph.rank, reverse=True)  # from its last link on a chain is found whole
-        allowed = 0
+        allowed, at_first = 0, self.graph.node_count
         misses: dict[int, Miss] = {}
         while queue:
             again: dict[int, None] = {}
@@ -160,7 +160,7 @@ class _Sweep:
                     if reason:
                         misses[slot] = Miss(label(node), self.rule.name, reason)
                 count = len(self.result.matches)
-                if count > FEW_MATCHES and count > (allowed := allowed or most_matches(self.graph)):
+                if count > FEW_MATCHES and count > (allowed := allowed or most_matches(self.graph, at_first)):
                     raise PassError(f"{self.rule.name} matches its own result without end; it was stopped")
             queue = sorted(slot for slot in again if self._is_anchor(slot))
         if self.result.matches:
