@@ -10,6 +10,7 @@ from onnx import NodeProto, helper
 
 from graphtool.graph import Graph
 from graphtool.graph.facts_call import Sizes
+from graphtool.graph.sort import needed_names
 from graphtool.natives._placing import drop_unneeded
 from graphtool.natives._rows import VIEWS, Rows, is_elementwise, is_view, sizes_of
 from graphtool.rewrite.result import Applied, Match, alias, label
@@ -84,7 +85,7 @@ class _Area:
     gain: int = 0
 
     def __post_init__(self) -> None:
-        self._outputs = {info.name for info in self.rows.graph.header.output}
+        self._outputs = needed_names(self.rows.graph)  # and what annotations point to
         self._noted = {note.tensor_name for note in self.rows.graph.header.quantization_annotation}
         self._grow()
         self._count()

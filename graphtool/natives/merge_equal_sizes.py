@@ -68,7 +68,7 @@ def _merge(graph: Graph, computed: list[tuple[int, Content]], offer: Offer) -> l
         if not joiner.may_stand_for(kept, name) or not offer(label(node), alias(node)):
             continue
         matches.append(Match(label(node), "native"))
-        if name in joiner.outputs:
+        if name in joiner.stays:
             graph.replace_uses(name, kept)
         else:
             joiner.redirect(name, kept)
