@@ -13,6 +13,8 @@ from graphtool.graph.values import Shape
 from graphtool.rewrite.expr import TensorRef
 from graphtool.rewrite.functions_values import Tensors
 
+_QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
+
 
 def tensor_ref(
     graph: Graph, value: str | Virtual | tuple[str | Virtual, ...], outputs: AbstractSet[str] | None = None
@@ -37,7 +39,19 @@ def _one(graph: Graph, name: str | Virtual, outputs: AbstractSet[str] | None) ->
         constant=partial(graph.constant, name),
         elements=lambda: graph.facts.elements(name),
         look=partial(_look, graph, name, outputs),
+        steps=partial(_quantizes, graph),
     )
+
+
+def _quantizes(graph: Graph) -> bool:
+    """Whether nodes of a graph, or of one around it, round to a step: QuantizeLinear and its kin."""
+    around: Graph | None = graph
+    while around is not None:
+        types = around.index.types
+        if any(around.node(slot) is not None for op in _QUANTIZERS for slot in types.get(op, ())):
+            return True
+        around = around.parent
+    return False
 
 
 def _look(graph: Graph, name: str, outputs: AbstractSet[str] | None) -> tuple[int | None, Shape | None, int]:

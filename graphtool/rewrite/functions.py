@@ -61,6 +61,7 @@ _CALLS: tuple[Callable[..., Any], ...] = (
     tensors.present,
     tensors.has,
     tensors.uses,
+    tensors.quantized,
     shapes.elements,
     shapes.extents,
     shapes.unchanged,

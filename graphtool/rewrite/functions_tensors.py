@@ -68,6 +68,13 @@ def uses(x: object) -> int:
     return x.uses
 
 
+def quantized(x: object) -> bool:
+    """Whether values are quantized in the graph of a tensor: there the last bit of a number may become a whole step."""
+    if not isinstance(x, TensorRef):
+        raise ValueError(f"{values.describe(x)} is not a tensor of the graph")
+    return x.steps()
+
+
 def scalar(x: object) -> object:
     """The one element of a constant, as a number."""
     found = array(x)

@@ -44,9 +44,10 @@ class TensorRef:
     ``constant`` returns the value or None, ``uses`` counts the readers, ``present`` is False for an optional input
     that the node leaves out. ``elements`` returns what is known of the elements of a small integer tensor that is no
     constant (``graphtool.graph`` content), or None. With ``look`` dtype, shape and uses are what that returns.
+    ``steps`` says whether its graph quantizes values.
     """
 
-    __slots__ = ("_array", "_dtype", "_look", "_shape", "_uses", "constant", "elements", "name", "present")
+    __slots__ = ("_array", "_dtype", "_look", "_shape", "_uses", "constant", "elements", "name", "present", "steps")
 
     def __init__(
         self,
@@ -58,11 +59,13 @@ class TensorRef:
         present: bool = True,
         elements: Callable[[], Any] = _nothing,
         look: Look | None = None,
+        steps: Callable[[], bool] = bool,
     ) -> None:
         self.name = name
         self.constant = constant
         self.present = present
         self.elements = elements
+        self.steps = steps
         self._dtype, self._shape, self._uses = dtype, shape, uses
         self._look = look
         self._array: Array | None = None
