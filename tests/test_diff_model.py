@@ -288,3 +288,20 @@ def test_local_functions() -> None:
     assert names(found.functions.removed) == ["f::once"] and names(found.functions.added) == ["f::never"]
     found = edited(FUNCTIONS, ("b = Add (a, a) c = Relu (b)", "q = Add (a, a) c = Relu (q)"))
     assert found.values.renamed == (Renamed("f::twice/b", "f::twice/q"),) and only(found, "values")
+
+
+def test_text_that_is_not_utf8_has_an_order_too() -> None:
+    """protobuf gives it out as bytes, beside str: names of attributes, keys of metadata, domains of a function."""
+    source = """<ir_version: 9, opset_import: ["": 17, "d": 1]> g (float[2] x) => (float[2] y) {
+      y = d.F<ATTA=1, ATTB=2>(x) }
+    <domain: "d", opset_import: ["": 17, "DOMA": 1]> F <ATTA: int = 1, ATTB: int = 1> (a) => (b) {
+      b = Relu(a) }"""
+    proto = of(source).full_proto()
+    for key in ("KEYA", "KEYB"):
+        proto.metadata_props.add(key=key, value="v")
+    data = proto.SerializeToString()
+    for word in (b"ATTA", b"DOMA", b"KEYA"):
+        data = data.replace(word, b"\xff\xfe" + word[2:])
+    graph = Graph.from_proto(ModelProto.FromString(data))
+    assert diff(graph, graph).same
+    assert not diff(graph, of(source)).same

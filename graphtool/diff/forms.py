@@ -70,7 +70,7 @@ class Forms:
             "outputs": tuple(scope(name) for name in function.output),
             "attributes": tuple(function.attribute),
             "defaults": self._attributes(function.attribute_proto, scope, form.names, 1),
-            "opsets": tuple(sorted((entry.domain, entry.version) for entry in function.opset_import)),
+            "opsets": tuple(sorted(((e.domain, e.version) for e in function.opset_import), key=str)),
         }
         form.names += scope.numbers
         return form
@@ -78,7 +78,8 @@ class Forms:
     def _attributes(
         self, attributes: Iterable[AttributeProto], number: Number, names: list[str], depth: int
     ) -> tuple[tuple[str, Hashable], ...]:
-        found = sorted(attributes, key=lambda attribute: attribute.name)
+        # by str, here and elsewhere in this package: text that is not UTF-8 comes out of protobuf as bytes
+        found = sorted(attributes, key=lambda attribute: str(attribute.name))
         return tuple((attribute.name, self._attribute(attribute, number, names, depth)) for attribute in found)
 
     def _attribute(self, attribute: AttributeProto, number: Number, names: list[str], depth: int) -> Hashable:

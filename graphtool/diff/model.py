@@ -49,7 +49,7 @@ def property_details(
 
 
 def _pairs(what: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Detail]:
-    for key in sorted(before.keys() | after.keys()):
+    for key in sorted(before.keys() | after.keys(), key=str):
         if before.get(key) != after.get(key):
             yield Detail(f"{what} {key}", before.get(key), after.get(key))
 
@@ -113,11 +113,11 @@ def _function_text(function: FunctionProto, what: str, form: Form) -> str:
         case "nodes":
             return ", ".join(op_label(node) for node in function.node)
         case "inputs":
-            return ", ".join(function.input)
+            return ", ".join(map(str, function.input))
         case "outputs":
-            return ", ".join(function.output)
+            return ", ".join(map(str, function.output))
         case "attributes":
-            return ", ".join(function.attribute)
+            return ", ".join(map(str, function.attribute))
         case "defaults":
-            return ", ".join(attribute.name for attribute in function.attribute_proto)
+            return ", ".join(str(attribute.name) for attribute in function.attribute_proto)
     return str(form.key[what])

@@ -36,7 +36,7 @@ def _details(m: Matching, i: int, j: int) -> Iterator[Detail]:
         yield Detail("op type", a.ops[i], b.ops[j])
     before, after = a.form(i).key, b.form(j).key
     attributes = [{attribute.name: attribute for attribute in view.nodes[n].attribute} for view, n in ((a, i), (b, j))]
-    for name in sorted(before.keys() | after.keys()):
+    for name in sorted(before.keys() | after.keys(), key=str):
         if before.get(name) != after.get(name):
             sides = [
                 _attribute(view, found.get(name), form.get(name))
