@@ -117,16 +117,17 @@ _LONG = 80  # characters of a polynomial
 
 
 def short(amount: Amount | None) -> str:
-    """Return an amount in a few digits, such as ``114.4 G``; below 10,000 exactly."""
+    """Return an amount in a few digits, such as ``114.4 G``; below 10,000 exactly; ``open`` for a long formula."""
     if not isinstance(amount, int):
-        return _cut(text(amount))
+        return _fitting(text(amount))
     return _scaled(amount) if amount >= 10_000 else str(amount)
 
 
 def short_bytes(amount: Amount | None) -> str:
     """Return bytes in a few digits, units of 1000: ``159.4 MB``."""
     if not isinstance(amount, int):
-        return f"{_cut(text(amount))} B"
+        words = _fitting(text(amount))
+        return words if words == "open" else f"{words} B"
     return f"{_scaled(amount)}B" if amount >= 1000 else f"{amount} B"
 
 
@@ -144,5 +145,6 @@ def _scaled(amount: int) -> str:
     return f"{amount / size:.4g} {unit}"
 
 
-def _cut(words: str) -> str:
-    return words if len(words) <= _LONG else f"{words[: _LONG - 3]}..."
+def _fitting(words: str) -> str:
+    """Return a formula that fits in a line; half of one says less than that sizes are open."""
+    return words if len(words) <= _LONG else "open"
