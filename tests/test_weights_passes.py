@@ -62,6 +62,31 @@ def test_weights_come_back_byte_by_byte(folder: Path, name: str) -> None:
     assert back.read_bytes() == (folder / name).read_bytes()
 
 
+def test_a_weight_in_a_constant_node_is_stripped_and_judged(tmp_path: Path) -> None:
+    """Exporters that fold nothing leave weights in Constant nodes, in bodies too."""
+    weight = numpy_helper.from_array(np.linspace(-1, 1, 512, dtype=np.float32).reshape(32, 16), "w")
+    make = helper.make_node("Constant", [], ["w"], value=weight)
+    made = helper.make_tensor_value_info("i", TensorProto.FLOAT, [2, 16])
+    body = helper.make_graph([make, helper.make_node("MatMul", ["x", "w"], ["i"])], "body", [], [made])
+    nodes = [
+        helper.make_node("Constant", [], ["v"], value=weight),
+        helper.make_node("MatMul", ["x", "v"], ["a"]),
+        helper.make_node("If", ["c"], ["b"], then_branch=body, else_branch=body),
+        helper.make_node("Add", ["a", "b"], ["y"]),
+    ]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, n]) for name, n in (("x", 32), ("y", 16)))
+    c = helper.make_tensor_value_info("c", TensorProto.BOOL, [])
+    graph = helper.make_graph(nodes, "g", [x, c], [y])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    small = passed(tmp_path / "m.onnx", "strip_weights", tmp_path / "small.onnx")
+    assert small.stat().st_size < 3000 < (tmp_path / "m.onnx").stat().st_size
+    whole = passed(small, "restore_weights", tmp_path / "whole.onnx")
+    assert (
+        whole.read_bytes()
+        == passed(tmp_path / "m.onnx", "remove_identity", tmp_path / "same.onnx", "unmatched").read_bytes()
+    )
+
+
 @pytest.mark.parametrize("name", ["m.onnx", "e.onnx"])
 def test_a_stripped_model_travels_alone(folder: Path, tmp_path: Path, name: str) -> None:
     away = tmp_path / "away"

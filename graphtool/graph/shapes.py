@@ -21,7 +21,7 @@ from graphtool.graph.facts_local import fact_of, forget_symbols
 from graphtool.graph.facts_masks import mask, mask_bodies
 from graphtool.graph.facts_symbols import Size, Symbols
 from graphtool.graph.fields import keep_only
-from graphtool.graph.weights import LAZY_BYTES, is_external, is_lazy, make_inline, payload_bytes
+from graphtool.graph.weights import LAZY_BYTES, Weights, is_external, is_lazy, make_inline, payload_bytes
 
 if TYPE_CHECKING:
     from graphtool.graph.model import Graph
@@ -107,12 +107,13 @@ def _loosen(graph: Graph, facts: dict[str, Fact], symbols: Symbols) -> None:
             facts[name] = Fact(fact.dtype, tuple(None if size in loose else size for size in fact.shape), fact.kind)
 
 
-def weightless(proto: onnx.ModelProto) -> onnx.ModelProto:
+def weightless(proto: onnx.ModelProto, weights: Weights | None = None) -> onnx.ModelProto:
     """Return a copy of the skeleton that onnx's checker and inference accept: no marker is in it.
 
     Large and external initializers, and Constant nodes of such, become graph inputs of the same type and shape, as
-    do initializers that a caller can override; tensors in bodies and functions become inline. Stored value_info of
-    inner tensors is dropped.
+    do initializers that a caller can override; tensors in bodies and functions become inline, external ones where
+    ``weights`` has them (the checker asks for their files, inference does not). Stored value_info of inner tensors is
+    dropped.
     """
     model = onnx.ModelProto()
     model.CopyFrom(proto)
@@ -120,22 +121,25 @@ def weightless(proto: onnx.ModelProto) -> onnx.ModelProto:
     inputs = {info.name for info in graph.input}
     if model.ir_version >= 4:
         keep_only(graph.initializer, lambda tensor: tensor.name not in inputs)
-    weights = {tensor.name: tensor for tensor in graph.initializer if _is_outside(tensor)}
+    large = {tensor.name: tensor for tensor in graph.initializer if _is_outside(tensor)}
     made = {node.output[0]: node.attribute[0].t for node in graph.node if _makes_outside(node)}
     types: dict[tuple[int, ...], onnx.TypeProto] = {}  # most weights have one of a few
-    for name, tensor in chain(weights.items(), made.items()):
+    for name, tensor in chain(large.items(), made.items()):
         if name not in inputs:
             key = tensor.data_type, *tensor.dims
             if key not in types:
                 types[key] = helper.make_tensor_type_proto(tensor.data_type, key[1:])
             graph.input.add(name=name).type.CopyFrom(types[key])
-    if weights:
-        keep_only(graph.initializer, lambda tensor: tensor.name not in weights)
+    if large:
+        keep_only(graph.initializer, lambda tensor: tensor.name not in large)
     if made:
         keep_only(graph.node, lambda node: not _makes_outside(node))
     inner = [body for node in graph.node if has_bodies(node) for body in bodies(node)]
     for tensor in chain.from_iterable(map(tensors, (*inner, *model.functions))):
-        make_inline(tensor)
+        if weights is None:
+            make_inline(tensor)
+        else:
+            weights.bring_in(tensor)
     del graph.value_info[:]
     return model
 

@@ -247,6 +247,16 @@ class Weights:
         source, start, length = self.place(tensor)
         return source.view[start : start + length]
 
+    def bring_in(self, tensor: TensorProto) -> None:
+        """Put the bytes of a lazy or external tensor into it; raises ModelError where they cannot be read."""
+        if is_external(tensor):
+            payload = bytes(self.payload(tensor))
+            tensor.ClearField("external_data")
+            tensor.ClearField("data_location")
+            tensor.raw_data = payload
+        else:
+            make_inline(tensor)
+
     def place(self, tensor: TensorProto) -> tuple[Mapped, int, int]:
         """Return the mapped data file, first byte and length of an external tensor; raises ModelError."""
         if self.folder is None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import onnx
 from onnx import checker
 
-from graphtool.errors import show
+from graphtool.errors import ModelError, show
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
 from graphtool.graph.shapes import weightless
@@ -46,7 +46,13 @@ def runnable(graph: Graph, meanings: Meanings) -> Graph:
 def checker_fault(graph: Graph) -> str | None:
     """Return what onnx.checker finds wrong with a graph, in one line; None where it finds nothing."""
     try:
-        checker.check_model(weightless(graph.proto))
-    except (checker.ValidationError, RuntimeError, ValueError, onnx.shape_inference.InferenceError) as error:
+        checker.check_model(weightless(graph.proto, graph.weights))
+    except (
+        checker.ValidationError,
+        RuntimeError,
+        ValueError,
+        onnx.shape_inference.InferenceError,
+        ModelError,
+    ) as error:
         return show(" ".join(str(error).split()), 300)
     return None

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Mapping, MutableSequence, Sequence
+from collections.abc import Iterator, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,7 +33,8 @@ import graphtool
 from graphtool import guard, kernels
 from graphtool.errors import FeedError, UsageError, did_you_mean, quoted
 from graphtool.graph import Graph
-from graphtool.graph.weights import filled, is_external, payload_bytes
+from graphtool.graph.bodies import bodies, has_bodies, tensors
+from graphtool.graph.weights import filled, payload_bytes
 from graphtool.parity.containers import boxed, each, first, inputs_of, native
 from graphtool.parity.eps import is_extension
 from graphtool.parity.halves import rounded
@@ -244,10 +245,9 @@ def _model(graph: Graph, outputs: Sequence[str], given: Mapping[str, Array]) -> 
                 own.external_data.add(key=key, value=value)
         else:
             own.CopyFrom(tensor)
-            if is_external(tensor):
-                own.ClearField("external_data")
-                own.ClearField("data_location")
-                own.raw_data = bytes(graph.weights.payload(tensor))
+            graph.weights.bring_in(own)
+    for tensor in _in_nodes(model):
+        graph.weights.bring_in(tensor)
     declared = {info.name: info for info in proto.graph.output}
     for name in dict.fromkeys([*declared, *outputs]):
         if name in declared:
@@ -257,6 +257,17 @@ def _model(graph: Graph, outputs: Sequence[str], given: Mapping[str, Array]) -> 
             model.graph.output.add(name=name)  # onnxruntime infers the type
     chunks, _ = filled(model.SerializeToString(deterministic=True))
     return chunks[0] if len(chunks) == 1 and isinstance(chunks[0], bytes) else b"".join(chunks)
+
+
+def _in_nodes(model: onnx.ModelProto) -> Iterator[TensorProto]:
+    """Yield the tensors that nodes hold, in bodies and functions too; operators without any are not looked at."""
+    for node in model.graph.node:
+        if node.op_type == "Constant" or node.domain or has_bodies(node):
+            yield from (attribute.t for attribute in node.attribute if attribute.HasField("t"))
+            for body in bodies(node):
+                yield from tensors(body)
+    for function in model.functions:
+        yield from tensors(function)
 
 
 def _copy_fields(message: Message, own: Message, skipped: set[str]) -> None:
