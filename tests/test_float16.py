@@ -181,6 +181,25 @@ def test_numbers_that_vanish_are_counted() -> None:
     ]
 
 
+def test_a_guard_of_a_division_does_not_vanish() -> None:
+    """SwinV2 divides by norms that are clipped to 1e-12 or more: zero by zero, where that becomes 0."""
+    graph = model_of(
+        "g (float[2,4] x) => (float[2,4] y, float[2,4] z) "
+        "<float k = {1e-12}, float[1] m = {1e-12}, float f = {1e-12}> {"
+        "  n = Abs(x)  c = Clip(n, k)  d = Div(x, c)  e = Add(d, m)  y = Max(e, k)  z = Mul(x, f) }",
+        17,
+    )
+    state = run(graph, "float16_model", feed={"x": np.array([[0, 1, -2, 3], [4, 5, 6, 0]], np.float32)}, checked=False)
+    values = {name: state.graph.constant(name) for name in "kmf"}
+    assert all(value is not None and value.dtype == np.float16 for value in values.values())
+    assert [float(value.flat[0]) for value in values.values() if value is not None] == [2.0**-24, 2.0**-24, 0]
+    assert [miss.reason for miss in state.steps[0].misses] == [
+        "1e-12 is too small for float16 and becomes 6e-08",
+        "1e-12 is too small for float16 and becomes 6e-08",
+        "1 of 1 values are too small for float16 and become 0",
+    ]
+
+
 # -- what stays
 
 

@@ -14,10 +14,12 @@ from graphtool.graph import Graph
 from graphtool.graph import opset as ops
 from graphtool.graph.fields import keep_only
 from graphtool.graph.weights import LAZY_BYTES
+from graphtool.natives._guards import is_guard
 from graphtool.natives._half_plan import Key, Level, Plan
 from graphtool.rewrite.result import Match, Miss, label
 
 LARGEST = 65504.0  # of float16
+SMALLEST = 2.0**-24  # above 0, a subnormal
 HALF, FULL = int(TensorProto.FLOAT16), int(TensorProto.FLOAT)
 _SUFFIX = {HALF: "float16", FULL: "float32"}
 
@@ -232,17 +234,19 @@ class Writer:
 
     def _serve_constant(self, home: Level, name: str, uses: Uses) -> None:
         graph = home.graph
+        readers = [(self.plan.levels[number].graph, slot, position) for number, slot, position in uses.half]
+        guards = all(slot is not None and is_guard(level.node(slot), position) for level, slot, position in readers)
         if uses.full:
             array = graph.constant(name)
             assert array is not None
-            made = graph.add_initializer(f"{name}/float16", self._half(array, name))
+            made = graph.add_initializer(f"{name}/float16", self._half(array, name, guards))
             for use in uses.half:
                 self._read(use, made, HALF)
             return
         self._stored[home.number, name] = HALF
         tensor = graph.initializers.get(name)
         if tensor is not None:
-            self._convert_tensor(graph, tensor)
+            self._convert_tensor(graph, tensor, guards=guards)
             for info in graph.header.input:
                 if info.name == name:
                     info.type.tensor_type.elem_type = HALF
@@ -250,13 +254,13 @@ class Writer:
         node = graph.index.producer(name)
         array = graph.constant(name)
         assert node is not None and array is not None
-        value = numpy_helper.from_array(self._half(array, name), name)
+        value = numpy_helper.from_array(self._half(array, name, guards), name)
         del node.attribute[:]
         node.attribute.add().CopyFrom(helper.make_attribute("value", value))
         self._hold(graph, node.attribute[0].t)
 
-    def _convert_tensor(self, graph: Graph, tensor: TensorProto, what: str = "") -> None:
-        array = self._half(graph.array(tensor), what or tensor.name)
+    def _convert_tensor(self, graph: Graph, tensor: TensorProto, what: str = "", guards: bool = False) -> None:
+        array = self._half(graph.array(tensor), what or tensor.name, guards)
         own = TensorProto(name=tensor.name, data_type=HALF, dims=tensor.dims, raw_data=array.tobytes())
         if tensor.HasField("doc_string"):
             own.doc_string = tensor.doc_string
@@ -268,8 +272,11 @@ class Writer:
         if len(tensor.raw_data) > LAZY_BYTES:
             tensor.raw_data = graph.weights.hold(tensor.raw_data)
 
-    def _half(self, array: Array, name: str) -> NDArray[np.float16]:
-        """Return a constant as float16; raises PassError for finite numbers that it cannot hold, unless clamped."""
+    def _half(self, array: Array, name: str, guards: bool = False) -> NDArray[np.float16]:
+        """Return a constant as float16; raises PassError for finite numbers that it cannot hold, unless clamped.
+
+        A single number that ``guards`` a divisor and would become 0 becomes the smallest number there is.
+        """
         full = array.astype(np.float32, copy=False)
         over = beyond(full)
         if over and not self.clamp:
@@ -283,10 +290,14 @@ class Writer:
         with np.errstate(over="ignore"):  # an infinity stays one
             half = full.astype(np.float16)
         lost = int(np.count_nonzero((half == 0) & (full != 0)))
-        if lost:
+        if not lost:
+            return half
+        if guards and full.size == 1:
             self.misses.append(
-                Miss(name, "native", f"{lost} of {full.size} values are too small for float16 and become 0")
+                Miss(name, "native", f"{float(full.flat[0]):g} is too small for float16 and becomes {SMALLEST:.2g}")
             )
+            return np.copysign(np.float16(SMALLEST), half)
+        self.misses.append(Miss(name, "native", f"{lost} of {full.size} values are too small for float16 and become 0"))
         return half
 
     # -- Casts that do nothing any more

@@ -14,6 +14,7 @@ from graphtool.errors import PassError
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
 from graphtool.graph.sort import drop_unread, remove_nodes
+from graphtool.natives._guards import only_guards
 from graphtool.rewrite.result import Applied, Match, alias, label
 from graphtool.rewrite.selection import Offer, everywhere
 
@@ -27,20 +28,24 @@ UNITS = True  # each constant
 def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere) -> Applied:
     """Clamp every floating-point constant, in bodies too, to plus and minus ``limit``; NaN stays.
 
+    A single number nearer to zero than ``least``, and not zero, becomes that where all that reads it adds it or takes
+    it for a lower bound.
     A constant is written anew under another name, so that one which is an output too keeps its value there.
     Initializers that a caller can override are no constants. ``names`` is a glob for the names of the constants.
     """
-    limit, glob = params["limit"], params["names"]
-    assert isinstance(limit, float) and isinstance(glob, str)
+    limit, least, glob = params["limit"], params["least"], params["names"]
+    assert isinstance(limit, float) and isinstance(least, float) and isinstance(glob, str)
     if not 0 < limit < float("inf"):
         raise PassError(f"a limit of {limit}; it must be a positive number")
+    if not 0 <= least <= limit:
+        raise PassError(f"least is {least}; it must be from 0 to the limit of {limit}")
     result = Applied()
     for level in graph.levels():
-        result.matches += _level(level, limit, glob, offer)
+        result.matches += _level(level, limit, least, glob, offer)
     return result
 
 
-def _level(graph: Graph, limit: float, glob: str, offer: Offer) -> list[Match]:
+def _level(graph: Graph, limit: float, least: float, glob: str, offer: Offer) -> list[Match]:
     matches: list[Match] = []
     gone: list[int] = []
     freed: list[str] = []
@@ -49,6 +54,8 @@ def _level(graph: Graph, limit: float, glob: str, offer: Offer) -> list[Match]:
             continue
         value = graph.constant(name)
         clamped = None if value is None else _clamped(value, limit)
+        if value is not None and value.size == 1 and 0 < abs(float(value.flat[0])) < least and only_guards(graph, name):
+            clamped = np.full_like(value, np.copysign(least, float(value.flat[0])))
         if clamped is None or not offer(name, name):
             continue
         graph.replace_uses(name, graph.add_initializer(f"{name}/clamped", clamped))
