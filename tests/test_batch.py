@@ -59,6 +59,9 @@ GATHERED = "s = Shape(x) n = Gather(s, i)"
          "N", [0]),
         # a batch that was 4
         ("g (float[4,1,8] x) => (float[4,3,8] y) <int64[3] s={4,3,8}> { y = Expand(x, s) }", "N", [1, 3, 8]),
+        # windows of each item in one axis
+        ("g (float[1,6,4] x) => (float[3,2,5,4] y) <int64[4] r={3,2,1,4}, int64[4] s={3,2,5,4}> "
+         "{ w = Reshape(x, r) y = Expand(w, s) }", "2", [1, 2, 5, 4]),
     ],
 )  # fmt: skip
 def test_a_shape_is_freed(text: str, batch: str, freed: list[int]) -> None:
@@ -111,6 +114,80 @@ def test_one_item_is_enough_for_what_is_broadcast() -> None:
     text = "g (float[2,5] x) => (float[2,5] y) <float[2,1] c = {3, 3}> { y = Mul(x, c) }"
     graph = batched(text, "N")
     assert lines(graph) == ["y = Mul(x, c/item)"]
+    assert lines(batched(text, "1")) == ["y = Mul(x, c/item)"]
+
+
+PAIRS = "int64[2,3,2] i = {0,2, 0,0, 0,1, 1,2, 1,0, 1,1}"
+
+
+@pytest.mark.parametrize("batch", ["N", "3", "1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "g (float[2,4] x) => (float[2,1,3] y) <int64[2,1,3] i = {1,0,3, 5,4,7}, int64[1] f = {-1}> "
+        "{ a = Reshape(x, f) y = Gather(a, i) }",
+        "g (float[2,4,5] x) => (float[2,2,5] y) <int64[2,2] i = {1,3, 5,7}, int64[2] f = {-1,5}> "
+        "{ a = Reshape(x, f) y = Gather(a, i) }",
+        f"g (float[2,4] x) => (float[2,3] y) <{PAIRS}> {{ y = GatherND(x, i) }}",
+        f"g (float[2,4,5] x) => (float[2,3,5] y) <{PAIRS}> {{ y = GatherND(x, i) }}",
+    ],
+)
+def test_indices_that_run_through_the_items(text: str, batch: str) -> None:
+    """As masks of transformers and pooled tokens are exported."""
+    graph = batched(text, batch)
+    assert "Gather" in {node.op_type for node in graph.nodes}
+    assert "GatherND" not in {node.op_type for node in graph.nodes}
+
+
+@pytest.mark.parametrize(
+    "indices",
+    ["{1,0,3, 5,4,6}", "{1,0,4, 5,4,7}", "{-1,0,3, 3,4,7}"],
+    ids=["of other places", "into the next item", "negative"],
+)
+def test_indices_that_do_not_are_left(indices: str) -> None:
+    text = f"g (float[2,4] x) => (float[2,1,3] y) <int64[2,1,3] i = {indices}, int64[1] f = {{-1}}> " + (
+        "{ a = Reshape(x, f) y = Gather(a, i) }"
+    )
+    with pytest.raises(PassError, match="Gather 'Gather_1' picks or mixes items of the batch"):
+        batched(text, "N")
+
+
+@pytest.mark.parametrize("batch", ["N", "3", "1"])
+def test_where_each_item_begins_is_counted(batch: str) -> None:
+    """The last token of each item, in what was flattened: CLIP's text model."""
+    graph = batched(
+        "g (float[2,4,5] x, int64[2,4] t) => (float[2,5] y) <int64[2] c = {0,4}, int64[2] f = {-1,5}> "
+        "{ a = Reshape(x, f) m = ArgMax<axis=1, keepdims=0>(t) i = Add(m, c) y = Gather(a, i) }",
+        batch,
+    )
+    assert ("Range" in {node.op_type for node in graph.nodes}) == (batch == "N")
+
+
+@pytest.mark.parametrize("batch", ["N", "3", "1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "g (int64[2,3] p) => (float[2,3] y) <float[2,4] d = {1,2,3,4, 1,2,3,4}> "
+        "{ m = Mod(p, n) n = Constant<value_int=4>() y = GatherElements<axis=1>(d, m) }",
+        "g (float[2,4] x) => (float[2,3] y) <int64[2,3] i = {2,0,1, 2,0,1}> { y = GatherElements<axis=1>(x, i) }",
+    ],
+)
+def test_elements_are_gathered_in_every_item(text: str, batch: str) -> None:
+    batched(
+        text.replace("m = Mod(p, n) n = Constant<value_int=4>()", "n = Constant<value_int=4>() m = Mod(p, n)"), batch
+    )
+
+
+def test_sizes_are_followed_through_what_exporters_compute_pads_with() -> None:
+    """SwinV2's pads, not folded: without their numbers the batch would be lost at the Pad."""
+    text = """g (float[1,5,6,4] x) => (float[1,3,2,3,2,4] y)
+      <int64[6] r = {1,3,2,3,2,4}, int64[1] z = {0}, int64 one = {1}, int64 two = {2}, int64[2] pair = {-1,2},
+       int64[1] more = {2}, int64[1] m = {-1}, int64[1] last = {-9223372036854775807}> {
+      h = Shape(x)  n = Gather(h, one)  q = Mod(n, two)  k = Sub(two, q)  p = Mod(k, two)  u = Unsqueeze(p, z)
+      c = Concat<axis=0>(z, z, z, z, z, u)  o = ConstantOfShape<value = int64[1] {0}>(more)  a = Concat<axis=0>(c, o)
+      b = Reshape(a, pair)  s = Slice(b, m, last, z, m)  t = Transpose(s)  f = Reshape(t, m)  g = Cast<to=7>(f)
+      d = Pad(x, g)  y = Reshape(d, r) }"""
+    assert constants(batched(text, "N"))["r/any_batch"] == [0, 3, 2, 3, 2, 4]
 
 
 @pytest.mark.parametrize(
@@ -134,6 +211,12 @@ def test_one_item_is_enough_for_what_is_broadcast() -> None:
             "'N' is the name of axis 1 of input 'u'; name the batch otherwise",
         ),
         ("g (float x) => (float y) { y = Relu(x) }", "no input has an axis 0 of its own: there is no batch"),
+        (
+            "g (float[2,3] x) => (float[2,3] y) <float[3] s, float[3] b, float[3] m, float[3] v> "
+            "{ y, p, q, r, t = BatchNormalization(x, s, b, m, v) }",
+            "BatchNormalization 'BatchNormalization_0' trains: it takes mean and variance of all items of the batch "
+            "together",
+        ),
     ],
 )
 def test_what_blocks_a_batch_is_named(text: str, reason: str) -> None:

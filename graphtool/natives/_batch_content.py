@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto
+from onnx import NodeProto, numpy_helper
 
 from graphtool.graph import opset as ops
 from graphtool.graph.values import Dim, Shape
 
+MOST_ITEMS = 256  # of a tensor that is followed
 Items = NDArray[Any]  # of objects: a number, a symbol or None for unknown
 
 
@@ -118,6 +119,31 @@ def _reshape(node: NodeProto, inputs: list[Any], version: int) -> Items:
     return np.asarray(inputs[0].reshape(wanted), object)
 
 
+def _mod(node: NodeProto, inputs: list[Any], version: int) -> Items | None:
+    truncated = ops.effective(node, "fmod", version) == 1  # the sign of the dividend, else that of the divisor
+    rule = _numbers(lambda a, b: np.fmod(a.astype(np.float64), b.astype(np.float64)) if truncated else np.mod(a, b))
+    return rule(node, inputs, version)
+
+
+def _transpose(node: NodeProto, inputs: list[Any], version: int) -> Items:
+    perm = ops.effective(node, "perm", version)
+    return np.asarray(np.transpose(inputs[0], perm if isinstance(perm, list) else None), object)
+
+
+def _filled(node: NodeProto, inputs: list[Any], version: int) -> Items | None:
+    sizes = [int(size) for size in inputs[0]]
+    if np.prod(sizes) > MOST_ITEMS:
+        return None
+    held = ops.attribute_of(node, "value")
+    fill = np.float32(0) if held is None else numpy_helper.to_array(held.t).ravel()[0]
+    return np.full(sizes, fill.item(), object)
+
+
+def _expand(node: NodeProto, inputs: list[Any], version: int) -> Items | None:
+    sizes = np.broadcast_shapes(inputs[0].shape, tuple(int(size) for size in inputs[1]))
+    return np.asarray(np.broadcast_to(inputs[0], sizes), object) if np.prod(sizes) <= MOST_ITEMS else None
+
+
 # by op type: the numbers a node makes of those in its inputs, at an opset; None where it makes none
 RULES: dict[str, Rule] = {
     "Identity": lambda node, inputs, version: np.asarray(inputs[0], object),
@@ -128,6 +154,11 @@ RULES: dict[str, Rule] = {
     "Slice": _slice,
     "Cast": _cast,
     "Reshape": _reshape,
+    "Transpose": _transpose,
+    "ConstantOfShape": _filled,
+    "Expand": _expand,
+    "Mod": _mod,
+    "Neg": _numbers(np.negative),
     "Add": _numbers(np.add),
     "Sub": _numbers(np.subtract),
     "Mul": _numbers(np.multiply),

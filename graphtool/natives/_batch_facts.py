@@ -18,7 +18,7 @@ from graphtool.graph import opset as ops
 from graphtool.graph.bodies import captures, has_bodies
 from graphtool.graph.declared import drop_body_types
 from graphtool.graph.values import Dim, Shape, value_of
-from graphtool.natives._batch_content import RULES, Items, measured
+from graphtool.natives._batch_content import MOST_ITEMS, RULES, Items, measured
 
 ShapeOf = Callable[[str], Shape | None]
 
@@ -39,7 +39,6 @@ _BY_CONTENT = frozenset(
 )
 # what sizes are computed in
 _COUNTS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL})
-_MOST_ITEMS = 256
 _DEEPEST = 200  # producers of one shape vector, one behind the other
 
 
@@ -196,6 +195,8 @@ class Facts:
             shape = self.shape_then(name) or ()
             own = place - (len(made) - len(shape))
             if own >= 0 and shape[own] not in (1, size):
+                if size == 1 and shape[own] == self.now:
+                    raise UnfitError("one item would be repeated for each that was there")
                 return None
         return (*made[:place], size, *made[place + 1 :])
 
@@ -280,10 +281,10 @@ class Facts:
             value = graph.value(name)
             if value is None or value.dtype not in _COUNTS:
                 return None
-            if value.static and int(np.prod(value.dims)) > _MOST_ITEMS:
+            if value.static and int(np.prod(value.dims)) > MOST_ITEMS:
                 return None
             array = graph.constant(name)
-            small = array is not None and array.size <= _MOST_ITEMS and array.dtype.kind in "iufb"
+            small = array is not None and array.size <= MOST_ITEMS and array.dtype.kind in "iufb"
             return array.astype(object) if small and array is not None else None
         node = graph.index.producer(name)
         if node is None or node.domain not in ("", "ai.onnx"):
@@ -304,7 +305,7 @@ class Facts:
             made = rule(node, inputs, graph.opset() or 1)
         except (TypeError, ValueError, IndexError, ZeroDivisionError, KeyError, OverflowError):
             return None  # a symbol among the numbers, or a node that is wrong itself
-        return made if made is not None and made.size <= _MOST_ITEMS else None
+        return made if made is not None and made.size <= MOST_ITEMS else None
 
 
 def _reason(error: Exception) -> str:

@@ -16,11 +16,12 @@ from graphtool.errors import PassError, show
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
 from graphtool.graph.bodies import captures, has_bodies
-from graphtool.graph.values import Dim, Shape
+from graphtool.graph.values import Dim
 from graphtool.natives._batch_content import Items
 from graphtool.natives._batch_facts import Facts, UnfitError
+from graphtool.natives._batch_gather import free_gather
 from graphtool.natives._batch_repeat import Repeater, where
-from graphtool.natives._batch_sizes import batch_axis_after, reshaped, scaled
+from graphtool.natives._batch_sizes import batch_axis_after, freed_entries, reshaped, scaled, scales_of
 from graphtool.rewrite.result import label
 
 Array = NDArray[np.generic]
@@ -44,7 +45,8 @@ class Freer:
         """Walk the graph and free what blocks the batch; raises PassError for what cannot be freed."""
         rules: dict[str, Callable[[int, NodeProto], bool]] = {
             "Reshape": self._reshape, "Expand": self._expand, "Resize": self._resize, "RNN": self._recurrent,
-            "GRU": self._recurrent, "LSTM": self._recurrent,
+            "GRU": self._recurrent, "LSTM": self._recurrent, "Gather": self._gather, "GatherND": self._gather,
+            "GatherElements": self._gather_elements,
         }  # fmt: skip
         for slot in self.graph.live_slots():
             node = self.graph.node(slot)
@@ -82,7 +84,7 @@ class Freer:
             if place is not None and dim is not None:
                 wanted = (*result[:place], dim, *result[place + 1 :])
                 if got is None or any(a != b and a is not None for a, b in zip(got, wanted, strict=True)):
-                    entries = _freed_entries(now.tolist(), before, source, result, wanted, place, allowzero)
+                    entries = freed_entries(now.tolist(), before, source, result, wanted, place, allowzero)
                     if entries is None and isinstance(self.target, int) and isinstance(dim, int):
                         entries = [*now.tolist()[:place], dim, *now.tolist()[place + 1 :]]
                     if entries is not None and reshaped(source, entries, allowzero) is None:
@@ -154,16 +156,24 @@ class Freer:
         self.facts.forget_content(reader.input[position])
         return True
 
+    def _gather(self, slot: int, node: NodeProto) -> bool:
+        """Free a gathering of which the indices count the items; returns whether its output's shapes are noted."""
+        if (self.graph.opset() or 1) < 5 or not free_gather(self.graph, self.facts, slot, node):
+            return False
+        self._unread.append(node.input[1])
+        self.freed.append(label(node))
+        return True
+
     # -- Expand: where the data has the batch, 1 lets it through
 
     def _expand(self, slot: int, node: NodeProto) -> bool:
         facts = self.facts
         axis, shape = facts.axis(node.input[0]), facts.shape_now(node.input[0])
         now, then = facts.content_now(node.input[1]), facts.content_then(node.input[1])
-        if axis is None or shape is None or now is None or then is None or facts.now == 1:
+        if axis is None or shape is None or now is None or then is None or shape[axis] == 1:
             return False
         place = now.size - len(shape) + axis
-        if 0 <= place < now.size and then[place] == facts.now == shape[axis]:
+        if 0 <= place < now.size and then[place] == now[place] == shape[axis]:
             entries = [*now.tolist()[:place], 1, *now.tolist()[place + 1 :]]
             self._set_entries(slot, node, 1, now, entries, facts.then, place)
         return False
@@ -188,7 +198,7 @@ class Freer:
             self._set_entries(slot, node, 3, sizes, entries, size, place)
             return False
         mode = ops.effective(node, "coordinate_transformation_mode", version)
-        scales = None if mode == "tf_crop_and_resize" else _scales(before, sizes.tolist())
+        scales = None if mode == "tf_crop_and_resize" else scales_of(before, sizes.tolist())
         if version >= 18 and mode != "tf_crop_and_resize" and self.graph.is_constant(node.input[3]):
             left = [k for k in range(len(named)) if k != place]
             self._give(slot, 3, np.array([sizes[k] for k in left], np.int64))
@@ -218,6 +228,18 @@ class Freer:
                 self.freed.append(label(node))
         return False
 
+    def _gather_elements(self, slot: int, node: NodeProto) -> bool:
+        """Give the data of a GatherElements the batch of its indices, and the other way: inference asks for neither."""
+        facts, along = self.facts, ops.effective(node, "axis", self.graph.opset())
+        for given, lacking in ((0, 1), (1, 0)):
+            axis = facts.axis(node.input[given])
+            if axis is None or axis == along or facts.axes(node.input[lacking]) != []:
+                continue
+            if (facts.shape_now(node.input[lacking]) or ())[axis : axis + 1] == (facts.now,):
+                self._repeat(slot, node, lacking, axis)
+                self.freed.append(label(node))
+        return False
+
     def _repeat(self, slot: int, node: NodeProto, position: int, axis: int, size: int | None = None) -> None:
         """Let an input of a node be repeated along an axis, for each item of the batch or (``size`` 1) just one."""
         name = node.input[position]
@@ -234,8 +256,9 @@ class Freer:
                 for position, name in enumerate(node.input)
                 if name and facts.axes(name) == [] and (facts.shape_now(name) or ())[axis : axis + 1] == (facts.now,)
             ]
+            counted = any(self._repeater.counts(node.input[k], axis) for k in lacking)
             # one item is enough for what is broadcast
-            for size in (1, facts.then) if facts.now != 1 else (facts.then,):
+            for size in (1, facts.then) if facts.now != 1 and not counted else (facts.then,):
                 grown = {node.input[k]: self._repeater.sized(node.input[k], axis, size) for k in lacking}
                 try:
                     shapes = facts.shapes_if(node, grown) if grown else [None]
@@ -260,6 +283,8 @@ class Freer:
         """
         facts = self.facts
         read = [*node.input, *(sorted(captures(node)) if has_bodies(node) else ())]
+        if node.op_type == "BatchNormalization" and self._trains(node) and facts.axes(node.input[0]):
+            raise PassError(f"{where(node)} trains: it takes mean and variance of all items of the batch together")
         if node.op_type == "CastLike":
             read = read[:1]
         if node.op_type in ("Shape", "Size") or not any(facts.axes(name) for name in read if name):
@@ -269,6 +294,9 @@ class Freer:
                 f"{where(node)} picks or mixes items of the batch: what it makes has the same shape for "
                 f"{self._repeater.batch_text()}, so the graph is not one for another batch"
             )
+
+    def _trains(self, node: NodeProto) -> bool:
+        return node.domain in ("", "ai.onnx") and ops.effective(node, "training_mode", self.graph.opset()) == 1
 
     def _drop_unread(self) -> None:
         graph = self.graph
@@ -280,42 +308,6 @@ class Freer:
             if slot is not None and node is not None and node.op_type == "Constant":
                 graph.remove_node(slot)
         graph.drop_initializers(name for name in gone if name in graph.initializers)
-
-
-def _freed_entries(
-    entries: Sizes, before: Shape, source: Shape, result: Shape, wanted: Shape, place: int, allowzero: bool
-) -> list[Dim] | None:
-    """Return entries of a Reshape that give ``result`` now and ``wanted`` at the other batch; None where none do."""
-    own = list(entries)
-    if not allowzero and place < len(source) and before[place] == result[place] and source[place] == wanted[place]:
-        own[place] = 0
-    else:
-        rest = [other for other, entry in enumerate(own) if entry == -1 and other != place]
-        for other in rest:  # only one entry can be what is left
-            size = result[other]
-            copied = other < len(before) and before[other] == size == source[other] and not allowzero
-            if not copied and not isinstance(size, int):
-                return None
-            own[other] = 0 if copied and not isinstance(size, int) else size
-        own[place] = -1
-    fits = reshaped(before, own, allowzero) == result and reshaped(source, own, allowzero) == wanted
-    return own if fits else None
-
-
-def _scales(before: Shape, sizes: Sizes) -> Array | None:
-    """Return the scales that stand for sizes exactly, as onnxruntime derives and applies them; None where none do.
-
-    The size is ``floor(size of the input * scale)``, scales are float32 (ONNX, Resize).
-    """
-    scales = []
-    for source, size in zip(before, sizes, strict=True):
-        if not isinstance(source, int) or not isinstance(size, int) or source == 0:
-            return None
-        scale = np.float32(size) / np.float32(source)
-        if int(np.floor(np.float32(source) * scale)) != size:
-            return None
-        scales.append(scale)
-    return np.array(scales, np.float32)
 
 
 def _set_attribute(node: NodeProto, name: str, value: list[int]) -> None:

@@ -39,7 +39,7 @@ class Repeater:
         known = self._expanded.get((name, axis, size))
         if known is None:
             known = self._expanded[name, axis, size] = self._repeat(node, position, axis, size)
-            now = facts.now if size != 1 else 1
+            now = facts.now if size != 1 or self.counts(name, axis) else 1
             facts.learn(known, facts.dtype(name), self.sized(name, axis, now), self.sized(name, axis, size))
         return known
 
@@ -54,10 +54,14 @@ class Repeater:
         array = graph.constant(name) if self.facts.dtype(name) != TensorProto.STRING else None
         shape = self.facts.shape_now(name) or ()
         if now != 1:  # one item, where all are equal
-            first = None if array is None else np.take(array, [0], axis)
-            if array is None or first is None or not _all_equal(array, first):
+            if array is None:
                 raise self.blocked(node, position, None)
-            array = first
+            step = _step(array, axis)
+            if step:
+                return self._counted(node, position, array, axis, step)
+            if not _all_equal(array, axis):
+                raise self.blocked(node, position, None)
+            array = np.take(array, [0], axis)
         count = self.target if size != 1 else 0
         if array is not None and isinstance(count, int) and 0 < array.nbytes * count <= _MATERIALISED:
             return graph.add_initializer(f"{name}/batch", np.repeat(array, count, axis))
@@ -70,6 +74,35 @@ class Repeater:
         sizes = self.with_batch(node, [1] * len(shape), axis)
         made = graph.names.fresh_value(f"{name}/batch")
         self._add(helper.make_node("Expand", [source, sizes], [made], graph.names.fresh_node(f"{label(node)}/expand")))
+        return made
+
+    def counts(self, name: str, axis: int) -> bool:
+        """Whether a value is a constant that counts the items: there is one for each, never one for all."""
+        array = self.graph.constant(name) if self.facts.dtype(name) in (TensorProto.INT32, TensorProto.INT64) else None
+        return array is not None and bool(_step(array, axis))
+
+    def _counted(self, node: NodeProto, position: int, array: Array, axis: int, step: int) -> str:
+        """Return what counts the items by a step, such as where each begins in what is flattened: 0, 8, 16."""
+        graph, dtype, name = self.graph, array.dtype, node.input[position]
+        dims = [-1 if place == axis else 1 for place in range(array.ndim)]
+        if isinstance(self.target, int):
+            return graph.add_initializer(f"{name}/batch", (np.arange(self.target) * step).astype(dtype).reshape(dims))
+        if (graph.opset() or 1) < 11:  # Range
+            raise self.blocked(node, position, None)
+        stem = f"{name}/count"
+        zero, one, by = (graph.add_initializer(stem, np.array(value, dtype)) for value in (0, 1, step))
+        scalar, shape = (graph.add_initializer(stem, np.array(value, np.int64)) for value in ([], dims))
+        made = self._batch_vector()
+        steps = (
+            ("Reshape", ("", scalar)), ("Cast", ("",)), ("Range", (zero, "", one)), ("Mul", ("", by)),
+            ("Reshape", ("", shape)),
+        )  # fmt: skip
+        for op, inputs in steps:
+            source, made = made, graph.names.fresh_value(stem)
+            own = helper.make_node(op, [known or source for known in inputs], [made], graph.names.fresh_node(stem))
+            if op == "Cast":
+                own.attribute.add().CopyFrom(helper.make_attribute("to", self.facts.dtype(name)))
+            self._add(own)
         return made
 
     def with_batch(self, node: NodeProto, sizes: Sizes, place: int) -> str:
@@ -136,5 +169,15 @@ def where(node: NodeProto) -> str:
     return f"{node.op_type} {quoted(label(node))}"
 
 
-def _all_equal(array: Array, first: Array) -> bool:
-    return bool(np.array_equal(array, np.broadcast_to(first, array.shape), equal_nan=array.dtype.kind == "f"))
+def _all_equal(array: Array, axis: int) -> bool:
+    first = np.broadcast_to(np.take(array, [0], axis), array.shape)
+    return bool(np.array_equal(array, first, equal_nan=array.dtype.kind == "f"))
+
+
+def _step(array: Array, axis: int) -> int:
+    """Return the step by which whole numbers count along the one axis that is longer than 1, from 0 on; 0 for none."""
+    if array.dtype not in (np.int32, np.int64) or array.size != array.shape[axis] or array.size < 2:
+        return 0
+    flat = array.ravel()
+    step = int(flat[1]) - int(flat[0])
+    return step if np.array_equal(flat, np.arange(flat.size) * step) else 0

@@ -1,4 +1,4 @@
-"""Sizes as products, and where the batch goes in a Reshape.
+"""Sizes as products, where the batch goes in a Reshape, and entries and scales that leave it open.
 
 A size is a number, or a text that is a product such as ``4*H*W``; a symbol with another operator in it is one factor.
 """
@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
 
 from graphtool.graph.values import Dim, Shape
 
@@ -111,3 +114,39 @@ def batch_axis_after(before: Shape, axis: int, after: Shape, now: int) -> int | 
     if axis in exact and after[axis] == before[axis]:
         return axis
     return exact[0] if exact else fitting[0] if fitting else None
+
+
+def freed_entries(
+    entries: Sequence[Dim], before: Shape, source: Shape, result: Shape, wanted: Shape, place: int, allowzero: bool
+) -> list[Dim] | None:
+    """Return entries of a Reshape that give ``result`` now and ``wanted`` at the other batch; None where none do."""
+    own = list(entries)
+    if not allowzero and place < len(source) and before[place] == result[place] and source[place] == wanted[place]:
+        own[place] = 0
+    else:
+        rest = [other for other, entry in enumerate(own) if entry == -1 and other != place]
+        for other in rest:  # only one entry can be what is left
+            size = result[other]
+            copied = other < len(before) and before[other] == size == source[other] and not allowzero
+            if not copied and not isinstance(size, int):
+                return None
+            own[other] = 0 if copied and not isinstance(size, int) else size
+        own[place] = -1
+    fits = reshaped(before, own, allowzero) == result and reshaped(source, own, allowzero) == wanted
+    return own if fits else None
+
+
+def scales_of(before: Shape, sizes: Sequence[Dim]) -> NDArray[np.float32] | None:
+    """Return the scales that stand for sizes exactly, as onnxruntime derives and applies them; None where none do.
+
+    The size is ``floor(size of the input * scale)``, scales are float32 (ONNX, Resize).
+    """
+    scales = []
+    for source, size in zip(before, sizes, strict=True):
+        if not isinstance(source, int) or not isinstance(size, int) or source == 0:
+            return None
+        scale = np.float32(size) / np.float32(source)
+        if int(np.floor(np.float32(source) * scale)) != size:
+            return None
+        scales.append(scale)
+    return np.array(scales, np.float32)
