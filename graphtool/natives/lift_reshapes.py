@@ -182,8 +182,14 @@ class _Area:
             for name in self._entered(node):
                 self.entering[name] = rows.tail(name) or ()
         self.gain -= len(self.entering)
-        if not self._possible():
+        if not (self.undone or self._settled()) or not self._possible():
             self.gain = 0
+
+    def _settled(self) -> bool:
+        """Whether no view is of what a Transpose makes: such a one may go with that, once another one is next to it."""
+        index = self.rows.graph.index
+        makers = [index.producer(source) for source in self.sources.values()]
+        return bool(self.nodes) and not any(maker is not None and maker.op_type == "Transpose" for maker in makers)
 
     def _possible(self) -> bool:
         """Whether every view that it takes can be written with a constant shape."""
@@ -198,7 +204,7 @@ class _Area:
         readers = [slot for name in undone for slot in rows.graph.index.reader_slots(name)]
         if any(rows.graph.hides(name, slot) for slot in readers for name in self.sources.values()):
             return False  # a body would read a value of its own
-        return bool(self.nodes) and all(_dims(sizes) is not None for sizes in (*leaving, *entering))
+        return all(_dims(sizes) is not None for sizes in (*leaving, *entering))
 
     def _mixes(self, slot: int) -> bool:
         """Whether a node that is no element-wise one has a second operand that would get the other shape too."""
