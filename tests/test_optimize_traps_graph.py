@@ -98,6 +98,14 @@ BODIES = {
     "branches of other shapes": text(
         "g (float[2] x) => (float[1,2] y) <bool c = {1}, int64[1] o = {0}> { y = If(c) <then_branch = a () => "
         "(float[1,2] p) { p = Unsqueeze(x, o) }, else_branch = b () => (float[2] q) { q = Abs(x) }> }"),
+    # a Loop has two inputs, the second an absent one: text cannot write that
+    "a Loop without a condition in a branch": text(
+        '<ir_version: 8, opset_import: ["": 17]> g (int64 n, float[2] x, float[k,2] w) => (float[l,2] y) '
+        "<bool t = {1}> { "
+        "y = If(t) <then_branch = a () => (float[k,2] p) { p = Loop(n, t) "
+        "<body = b (int64 i, bool q) => (bool o, float[2] c) { o = Identity(q) c = Exp(x) }> }, "
+        "else_branch = d () => (float[k,2] r) { r = Concat<axis=0>(w) }> }",
+        edit=lambda proto: proto.graph.node[0].attribute[0].g.node[0].input.__setitem__(1, "")),
     "a branch within a branch": text(
         '<ir_version: 8, opset_import: ["": 17]> g (float[2] x, bool d) => (float[2] y) <bool c = {1}> { '
         "y = If(c) <then_branch = a () => (float[2] p) "

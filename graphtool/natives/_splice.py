@@ -9,6 +9,7 @@ from onnx import FunctionProto, GraphProto, NodeProto, TensorProto, helper
 
 from graphtool.errors import quoted
 from graphtool.graph import Graph
+from graphtool.graph import opset as ops
 from graphtool.graph.bodies import bodies, defined, defined_below, has_bodies, rename_captured
 from graphtool.graph.names import Names
 
@@ -147,7 +148,9 @@ class Splicer:
             for position, name in enumerate(part):
                 if name:
                     part[position] = names.get(name, name)
-        while own.input and not own.input[-1]:
+        known = ops.schema(own.op_type, own.domain, self.graph.opset(own.domain))
+        least = len(own.input) if known is None else known.min_input  # Loop has two, be they absent
+        while len(own.input) > least and not own.input[-1]:
             del own.input[-1]
         own.name = self.graph.names.fresh_node(f"{prefix}/{node.name or node.op_type}")
         if has_bodies(own):
