@@ -28,20 +28,29 @@ def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere)
             continue
         if level.journal is not None:
             level.journal.look(level, "lift_reshapes")
-        slots = [slot for op_type in sorted(VIEWS) for slot in level.index.slots_of_type(op_type)]
-        tried: set[str] = set()  # values that a view makes, in areas that did not pay
-        for slot in sorted(slots, key=level.rank):
-            node = level.node(slot)
-            if node is None or not is_view(node) or node.output[0] in tried:
-                continue
-            name, other = label(node), alias(node)
-            area = _area(level, node)
-            if area is not None and area.gain > 0 and offer(name, other):
-                area.lift()
-                matches.append(Match(name, "native"))
-            elif area is not None:
-                tried.update(area.sources)
+        while found := _lift(level, offer):  # each leaves fewer nodes, and may let another area pay
+            matches += found
+            level.refine_shapes()
     return Applied(matches)
+
+
+def _lift(graph: Graph, offer: Offer) -> list[Match]:
+    """Look at each Reshape once and lift those that pay; return where."""
+    matches: list[Match] = []
+    slots = [slot for op_type in sorted(VIEWS) for slot in graph.index.slots_of_type(op_type)]
+    tried: set[str] = set()  # values that a view makes, in areas that did not pay
+    for slot in sorted(slots, key=graph.rank):
+        node = graph.node(slot)
+        if node is None or not is_view(node) or node.output[0] in tried:
+            continue
+        name, other = label(node), alias(node)
+        area = _area(graph, node)
+        if area is not None and area.gain > 0 and offer(name, other):
+            area.lift()
+            matches.append(Match(name, "native"))
+        elif area is not None:
+            tried.update(area.sources)
+    return matches
 
 
 def _area(graph: Graph, view: NodeProto) -> _Area | None:
