@@ -33,7 +33,8 @@ def run_guarded(
     _, entries = chosen(what)
     begun = 0
     while begun < len(entries):
-        words = [sys.executable, "-P", "-m", __name__, what or "", str(int(strict)), str(seconds), str(begun)]
+        words = [sys.executable, "-P", "-m", __name__, str(int(strict)), str(seconds), str(begun)]
+        words += [] if what is None else [what]
         with (
             tempfile.TemporaryFile() as errors,  # a pipe that nobody reads would stop the child once it is full
             subprocess.Popen(
@@ -103,4 +104,4 @@ def _child(what: str | None, strict: bool, seconds: int, first: int) -> None:
 
 
 if __name__ == "__main__":
-    _child(sys.argv[1] or None, sys.argv[2] == "1", int(sys.argv[3]), int(sys.argv[4]))
+    _child(sys.argv[4] if len(sys.argv) > 4 else None, sys.argv[1] == "1", int(sys.argv[2]), int(sys.argv[3]))

@@ -408,6 +408,7 @@ def test_what_is_tested_is_a_folder_a_file_or_a_name(cli: Cli) -> None:
         assert cli.ok("passes", "test", what) == "3 passed, 0 failed\n"
     assert cli.ok("passes", "test", "shipped/remove_identity") == f"{count} passed, 0 failed\n"
     assert cli.ok("passes", "test", "remove_identity") == f"{2 * count} passed, 0 failed\n"
+    assert "no pass files (*.toml) in '.'" in cli("passes", "test", "").err, "an empty word is the folder, not nothing"
     assert "did you mean 'one'?" in cli("passes", "test", "onne").err
     assert "no pass file 'passes/gone.toml'" in cli("passes", "test", "passes/gone.toml").err
     assert "broken.toml: " in cli("passes", "test", "passes").err
