@@ -47,7 +47,7 @@ def test_in_a_body_the_node_around_it_and_those_that_draw_are_named() -> None:
       [choice] a = If(c) <
         then_branch = t () => (float[8] u) { [inside] r = RandomNormalLike(x) u = Add(r, x) },
         else_branch = e () => (float[8] v) { v = RandomUniformLike(x) }>
-      y = Relu(a) }"""
+      y = Neg(a) }"""
     graph = model_of(text, 17)
     feed = draw(graph)
     feed.arrays["c"] = np.array(True)
