@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from graphtool.culprit.bench import Bench, Unit
@@ -126,10 +126,10 @@ def _own(bench: Bench) -> list[Budget]:
 def _with_feed(request: Request, word: str) -> Request:
     """Return the request on another feed: a seed, or a file."""
     if not word.isdecimal():
-        return replace(request, feed=(word,), feeds=None, extremes=False)
+        return request._replace(feed=(word,), feeds=None, extremes=False)
     if len(word) > 10 or int(word) >= 2**31:
         raise UsageError(f"--held-out {show(word)}: a seed is below 2147483648")
-    return replace(request, feed=(), feeds=1, extremes=False, seed=int(word))
+    return request._replace(feed=(), feeds=1, extremes=False, seed=int(word))
 
 
 def command(request: Request, budgets: Sequence[Budget], passes: str) -> str:

@@ -136,7 +136,7 @@ def _closed(state: Run) -> Iterator[Step]:
     before = step.changes.before.snapshot()
     state.latest = before, next(place for place, stage in enumerate(state.stages) if stage is step.stage)
     state.graph.restore(before)
-    broken = replace(step, status="broken", verdict=closing.verdict, reason=closing.verdict.reason)
+    broken = step._replace(status="broken", verdict=closing.verdict, reason=closing.verdict.reason)
     state.steps[number:] = [broken]
     yield broken
 
@@ -201,9 +201,9 @@ def _structural_fault(before: Graph, after: Graph, stage: Stage, outcome: Outcom
 
 def _judged(state: Run, before: Graph, stage: Stage, step: Step, outcome: Outcome, fault: str | None) -> Step:
     if fault is not None:
-        return replace(step, status="broken", reason=fault)
+        return step._replace(status="broken", reason=fault)
     if state.judge is None:
-        return replace(step, status="unchecked")
+        return step._replace(status="unchecked")
     started = time.perf_counter()
     verdict = state.judge.judge(stage.spec, outcome, before, state.graph.copy())
     seconds = time.perf_counter() - started
@@ -211,7 +211,7 @@ def _judged(state: Run, before: Graph, stage: Stage, step: Step, outcome: Outcom
     new = [item.op for item in stand_ins(state.graph, state.judge.meanings) if item.op not in told]
     verdict = replace(verdict, notes=(*verdict.notes, *map(_lacking, new)))
     status = "applied" if verdict.ok else "broken"
-    return replace(step, status=status, verdict=verdict, judge_seconds=seconds, reason=verdict.reason)
+    return step._replace(status=status, verdict=verdict, judge_seconds=seconds, reason=verdict.reason)
 
 
 def dry_run(graph: Graph, stages: Sequence[Stage], catalog: Catalog) -> list[Step]:

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -158,7 +158,7 @@ def _passes(stages: Sequence[Stage], catalog: Catalog, folder: Path) -> tuple[li
         word = stage.word
         if not _ships(stage.spec) and word.endswith(".toml"):
             word = f"./passes/{stage.spec.path.name}"
-        words.append(replace(stage, word=word).text())
+        words.append(stage._replace(word=word).text())
         for name, spec in _files(stage.word, stage.spec, catalog):
             place = Path("passes") / spec.path.name
             if name.endswith(".toml") and name != stage.word:

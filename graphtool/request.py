@@ -6,9 +6,8 @@ What only a judged run, or one for a target, needs is imported there: a run with
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from graphtool.errors import ModelError, UsageError, quoted, show
 from graphtool.graph import Graph, check
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
     from graphtool.parity.trials import Trial
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One ``graphtool run``, in the words of its command line."""
 
     model: Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from graphtool.errors import PromiseError
 from graphtool.graph import Graph, Snapshot
@@ -61,8 +61,7 @@ class Changes:
         return self._found
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One stage as it went.
 
     ``status``: ``applied`` (and its promise held), ``unmatched`` (nothing to do; ``reason`` says why), ``broken`` (the

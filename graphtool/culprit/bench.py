@@ -174,9 +174,9 @@ class Bench:
         assert stage.selection is not None, "every stage of a bench has a selection"
         if short and stage.selection.only is None and len(own) - len(kept) < len(kept):
             left = tuple(self.item(unit) for unit in own if unit not in picked)
-            return replace(stage, selection=replace(stage.selection, skip=(*stage.selection.skip, *left)))
+            return stage._replace(selection=stage.selection._replace(skip=(*stage.selection.skip, *left)))
         only = tuple(self.item(unit) for unit in kept)
-        return replace(stage, selection=replace(stage.selection, only=only, strict=False))
+        return stage._replace(selection=stage.selection._replace(only=only, strict=False))
 
     def item(self, unit: Unit) -> str:
         """Return a unit as an item of ``only`` and ``skip``: by its node, or by what that makes where it must be."""
@@ -202,16 +202,16 @@ class Bench:
         if stage is None or stage.selection is None:
             return stage
         selection = stage.selection
-        idle = set(apply_stage(graph, replace(stage, selection=replace(selection, strict=False)), self.catalog).idle)
+        idle = set(apply_stage(graph, stage._replace(selection=selection._replace(strict=False)), self.catalog).idle)
         only = None if selection.only is None else tuple(item for item in selection.only if item not in idle)
         skip = tuple(item for item in selection.skip if item not in idle)
-        return None if only == () else replace(stage, selection=replace(selection, only=only, skip=skip))
+        return None if only == () else stage._replace(selection=selection._replace(only=only, skip=skip))
 
 
 def _selected(stage: Stage, held: bool) -> Stage:
     """Return a stage that tells its places, and without ``held`` one that has no budget of its own."""
     spec = stage.spec if held else replace(stage.spec, budget={})
-    return replace(stage, spec=spec, selection=stage.selection or Selection())
+    return stage._replace(spec=spec, selection=stage.selection or Selection())
 
 
 def end_figures(judge: Panel | None) -> Bounded:

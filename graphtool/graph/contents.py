@@ -7,9 +7,8 @@ scale sizes through ``Cast``, ``Mul``, ``Floor`` and ``Cast``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +49,7 @@ RANGES: dict[int, tuple[int, int]] = {
 FLOATS = frozenset({TensorProto.FLOAT16, TensorProto.FLOAT, TensorProto.DOUBLE})
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """The elements of a tensor: element type (``TensorProto.DataType``), shape, elements in row-major order.
 
     An element is a number (booleans are 0 and 1), a symbol or None (unknown). A symbol is one of the model, or one

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Hashable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from onnx import GraphProto, TensorProto, numpy_helper
@@ -73,8 +73,7 @@ def _digest(graph: Graph, tensor: TensorProto) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Weight:
+class Weight(NamedTuple):
     """An initializer of the main graph. A sparse one consists of two tensors, values and indices."""
 
     name: str

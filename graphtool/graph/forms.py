@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +46,7 @@ class Virtual:
         return hash(self._key())
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(NamedTuple):
     """An attribute in the opsets ``since`` <= version < ``until`` that is input ``position`` from ``until`` on.
 
     ``kind`` is what the attribute holds; ``scalar`` that the input is of rank 0 (else a list, of which TopK's ``k`` is

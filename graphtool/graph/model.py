@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import onnx
 from onnx import GraphProto, NodeProto
@@ -26,8 +26,7 @@ from graphtool.graph.values import Value, value_of
 from graphtool.graph.weights import Source, Weights, filled, skeleton_of
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """A model at one moment: its serialised skeleton. Weights stay in their files."""
 
     skeleton: bytes

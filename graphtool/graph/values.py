@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import onnx
 from onnx import TensorProto
@@ -14,8 +14,7 @@ Dim = int | str | None
 Shape = tuple[Dim, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """A tensor's name, element type (``TensorProto.DataType``; 0 unknown or no tensor) and shape.
 
     A dimension is a number, a symbol (any string, ``"-1"`` included) or None (unknown). ``shape`` is None where not

@@ -14,9 +14,8 @@ import os
 import stat
 import struct
 import weakref
-from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import onnx
@@ -144,8 +143,7 @@ def _payload(raw: bytes | Buffer) -> Buffer | None:
     return source.view[start : start + length]
 
 
-@dataclass(frozen=True, slots=True)
-class External:
+class External(NamedTuple):
     """A place in an external data file: its path, first byte and length in bytes."""
 
     path: Path

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from graphtool.errors import UsageError, show
 
@@ -15,8 +15,7 @@ _SHARE = 0.9  # of the memory that the machine, or the container, has
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """``memory`` in bytes, of a process and those it starts together; ``seconds`` of wall time for one phase.
 
     None is the default: of memory a share of what there is, of time what :class:`graphtool.guard.watch.Watch` computes

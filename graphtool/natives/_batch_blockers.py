@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphtool.errors import GraphtoolError, PassError
 from graphtool.graph import Graph
 from graphtool.natives import set_batch
 
 
-@dataclass(frozen=True, slots=True)
-class Blockers:
+class Blockers(NamedTuple):
     """Nodes with a constant that holds the batch of now and can be freed; ``fault`` names one that cannot."""
 
     nodes: tuple[str, ...] = ()

@@ -6,8 +6,8 @@ A size is a number, or a text that is a product such as ``4*H*W``; a symbol with
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from graphtool.graph.values import Dim, Shape
 
 
-@dataclass(frozen=True, slots=True)
-class Product:
+class Product(NamedTuple):
     """A number times symbols; symbols are sorted, each as often as it occurs."""
 
     number: int

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +23,7 @@ class Undefined(Exception):  # noqa: N818
     """The node has no value, or one that differs from machine to machine: it must stay. The message is the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A node of the default domain at an opset; ``inputs`` are its values, None for an absent one.
 
     ``limit`` is the size in bytes that a result may have.

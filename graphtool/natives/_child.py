@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphtool import guard
 
@@ -20,8 +20,7 @@ resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """How a child ended. ``signal`` is the name of what killed it, ``code`` its exit code, ``said`` its last words."""
 
     code: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from onnx import NodeProto, TensorProto
@@ -28,8 +28,7 @@ _ROUNDED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """``seconds``: for a child. ``float16``: fold what rounds to it. ``failed``: what onnxruntime could not compute."""
 
     budget: Budget

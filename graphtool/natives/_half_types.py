@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from onnx import NodeProto, defs
 
@@ -17,8 +17,7 @@ _PINNED = frozenset({("Resize", "T2")})
 _TYPED = frozenset({"dtype", "output_datatype", "output_dtype", "to"})
 
 
-@dataclass(frozen=True, slots=True)
-class Slots:
+class Slots(NamedTuple):
     """Positions of the inputs and outputs of a node that become float16 together."""
 
     inputs: tuple[int, ...]

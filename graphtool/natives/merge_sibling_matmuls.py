@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +21,7 @@ UNITS = True  # each group of siblings, by the first of them
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Sibling:
+class _Sibling(NamedTuple):
     """A MatMul or Gemm: its slot, its matrix, along which axis of that the columns lie, and a bias for each column.
 
     The bias is that of a Gemm, or of the Add in slot ``adding`` behind a MatMul.
@@ -105,7 +103,7 @@ class _Merging:
         if len(node.input) < 3 or not node.input[2]:
             yield ("Gemm", numbers, False), sibling
         elif (bias := self._per_column(node.input[2], sibling.columns, 2)) is not None:
-            yield ("Gemm", numbers, True), replace(sibling, bias=bias)
+            yield ("Gemm", numbers, True), sibling._replace(bias=bias)
 
     def _with_add(self, sibling: _Sibling, made: str) -> _Sibling:
         """Return the sibling with the bias that the only reader of its output adds, where there is such a one."""
@@ -119,7 +117,7 @@ class _Merging:
         value = graph.value(made)
         rank = None if value is None else value.rank
         bias = self._per_column(node.input[1 - list(node.input).index(made)], sibling.columns, rank)
-        return sibling if bias is None else replace(sibling, bias=bias, adding=readers[0])
+        return sibling if bias is None else sibling._replace(bias=bias, adding=readers[0])
 
     def _per_column(self, name: str, columns: int, rank: int | None) -> Array | None:
         """Return a constant summand as a vector of one number a column; None where it is none or changes the shape."""
@@ -137,7 +135,7 @@ class _Merging:
         assert first is not None
         adds = sum(sibling.adding is not None for sibling in group)
         if adds < 2:  # one Add beside others: it stays behind the Split
-            group = [replace(s, bias=None, adding=None) if s.adding is not None else s for s in group]
+            group = [s._replace(bias=None, adding=None) if s.adding is not None else s for s in group]
             adds = 0
         gain = len(group) + adds - (3 if adds else 2)
         axis = self._split_axis(first)

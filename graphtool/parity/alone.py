@@ -7,7 +7,6 @@ run by themselves is judged on drawn boundary tensors of the types and shapes th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -62,7 +61,7 @@ def _judged(inner: Inner, match: Match, before: Graph, after: Graph) -> list[Mat
         drawn = draw(part).arrays
         return {**drawn, **Session(part, making).run(drawn)}
 
-    own = replace(inner, applied=Applied([match]))
+    own = inner._replace(applied=Applied([match]))
     return judge_matches(own, before, after, {}, record)
 
 

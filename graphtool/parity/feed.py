@@ -11,7 +11,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -128,7 +128,7 @@ def _items(holds: Mapping[str, Held], shapes: Shapes) -> dict[str, Value]:
     found = {}
     for name, held in holds.items():
         loose = held.sequence and held.item.shape is None and name not in shapes
-        found[name] = replace(held.item, shape=_ANY_RANK) if loose else held.item
+        found[name] = held.item._replace(shape=_ANY_RANK) if loose else held.item
     return found
 
 

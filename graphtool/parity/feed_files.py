@@ -12,7 +12,6 @@ import os
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +188,7 @@ def _read_npz(path: Path, name: str | None, inputs: Mapping[str, Held]) -> dict[
                 elif number < 0:
                     arrays[whole] = _nothing(path, array, held)
                 else:
-                    value = replace(held.item, name=found)
+                    value = held.item._replace(name=found)
                     items.setdefault(whole, {})[number] = _fitting(path, array, value)
     except FeedError:
         raise
@@ -273,7 +272,7 @@ def _read_one(path: Path, held: Held) -> Array:
         return array
     if not held.sequence:
         return _fitting(path, array, held.item)
-    names = (replace(held.item, name=f"{held.item.name}[{number}]") for number in range(len(array)))
+    names = (held.item._replace(name=f"{held.item.name}[{number}]") for number in range(len(array)))
     return boxed([_fitting(path, item, value) for item, value in zip(array, names, strict=True)])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from graphtool.errors import ModelError, PassError
 from graphtool.graph import Graph, Snapshot
@@ -27,8 +28,7 @@ from graphtool.rewrite.selection import Chooser, Offer, Place
 _ROUNDS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Inner:
+class Inner(NamedTuple):
     """One application of a simple pass: the graph before it and what it did. A sequence has several."""
 
     spec: Pass
@@ -82,8 +82,7 @@ def apply_stage(graph: Graph, stage: Stage, catalog: Catalog, record: bool = Tru
     return outcome
 
 
-@dataclass(frozen=True, slots=True)
-class _Mode:
+class _Mode(NamedTuple):
     """How a pass is applied: recorded for parity or not; repeated from outside, in a sequence to a fixpoint, or not."""
 
     record: bool

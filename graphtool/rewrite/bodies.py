@@ -5,8 +5,8 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from graphtool.errors import PassError, quoted
 from graphtool.graph import Graph, dtype_code
@@ -27,8 +27,7 @@ _COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operato
 _BOUND = re.compile(r"\s*(>=|<=|==|>|<)\s*(\d{1,4})\s*")
 
 
-@dataclass(frozen=True, slots=True)
-class Requires:
+class Requires(NamedTuple):
     """The opsets of the default domain that a pass or a body is for, such as ``>=11,<18``."""
 
     opset: tuple[tuple[str, int], ...] = ()
@@ -58,8 +57,7 @@ class Requires:
         return f"it needs opset {', '.join(f'{sign}{bound}' for sign, bound in self.opset)}; the model has {version}"
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(NamedTuple):
     """One table of a pass file, for the opsets it is for."""
 
     requires: Requires

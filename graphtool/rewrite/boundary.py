@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 import onnx
 from onnx import NodeProto, ValueInfoProto, helper
@@ -23,8 +23,7 @@ from graphtool.rewrite.selection import Offer
 _NOT_SELECTED = "it is not selected"
 
 
-@dataclass(frozen=True, slots=True)
-class Boundary:
+class Boundary(NamedTuple):
     """One ``[[boundary]]`` at ``inputs`` or ``outputs``: ``keep`` some outputs, or ``cast`` those of type ``dtype``."""
 
     name: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from graphtool.data import data_dir
 from graphtool.errors import PassError, UsageError, did_you_mean, quoted, show
@@ -19,8 +20,7 @@ _DEEPEST = 16  # sequences in sequences
 _PROJECT = Path("passes")  # in the current folder
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A pass file that can be named: ``word`` names it and no other, ``shipped`` says whether it is graphtool's own."""
 
     name: str
@@ -250,8 +250,7 @@ def _mentions(path: Path, word: bytes) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(NamedTuple):
     """A pass and the values of its parameters: one stage of a pipeline; with a ``selection`` not everywhere."""
 
     spec: Pass

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphtool.rewrite import functions_equations as equations
 from graphtool.rewrite import functions_lists as lists
@@ -18,8 +17,7 @@ from graphtool.rewrite import matrices
 _MANY = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(NamedTuple):
     """A pure function of expressions: ``call`` takes ``min_args`` to ``max_args`` positional values."""
 
     name: str

@@ -9,14 +9,13 @@ line of a docstring is the function's line in the documentation of the pass lang
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphtool.rewrite.functions_lists import equation
 from graphtool.rewrite.functions_values import describe, integer, items
 
 
-@dataclass(frozen=True, slots=True)
-class _Product:
+class _Product(NamedTuple):
     """The letters of two operands and their result; ``wanted`` is each of them in the order of a MatMul."""
 
     letters: tuple[str, str, str]

@@ -12,10 +12,10 @@ import importlib
 import pkgutil
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import NamedTuple
 
 from graphtool.data import data_dir
 from graphtool.errors import GraphtoolError, PassError, did_you_mean, quoted, show
@@ -28,8 +28,7 @@ from graphtool.rewrite.surgeon import guarded, surgeon_pass, wants_surgeon
 GROUP = "graphtool.natives"  # entry points of installed distributions; a pass file can never name a path or a module
 
 
-@dataclass(frozen=True, slots=True)
-class Native:
+class Native(NamedTuple):
     """A call of the native pass ``name``: ``apply(graph, params) -> Applied``."""
 
     name: str

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphtool.errors import PassError, did_you_mean, quoted, show
 
 TYPES = ("string", "int", "float", "bool", "names", "ints")
 
 
-@dataclass(frozen=True, slots=True)
-class Param:
+class Param(NamedTuple):
     """One ``[params.NAME]``: a typed value with a default. ``names`` and ``ints`` are lists, written ``a+b``."""
 
     name: str

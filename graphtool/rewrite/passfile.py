@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from graphtool.errors import PassError, did_you_mean, show
 from graphtool.rewrite.bodies import Body, Requires, read_bodies, read_rule
@@ -33,8 +34,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _DEEP_KEY = re.compile(r"(?<![^\s.=])(?:[^\s.=]++[ \t]*+\.[ \t]*+){64}")
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """One ``[[case]]``: the graph before, in ONNX text, and after (None: unchanged).
 
     ``stored`` says where its weights are before, for a pass that is about files; '' where they are in memory.
@@ -48,8 +48,7 @@ class Case:
     stored: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Semantics:
+class Semantics(NamedTuple):
     """What an op that onnxruntime lacks computes, as a rewrite into ops that it has. Only parity uses it."""
 
     op: str

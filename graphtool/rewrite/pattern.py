@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from onnx import AttributeProto, NodeProto, helper
 
@@ -28,8 +29,7 @@ _CHAIN = re.compile(r"(?<![\w@])([A-Za-z_]\w*)\+(?=\s*[<(])")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
-@dataclass(frozen=True, slots=True)
-class PatternNode:
+class PatternNode(NamedTuple):
     """One statement: literal attributes by name, and attributes bound to (or read from) a variable.
 
     A match may name several ``op_types``; a replacement may take that of the node that made ``op_of``. ``many`` are

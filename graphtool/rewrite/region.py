@@ -8,9 +8,8 @@ their form, since for all but the region's own nodes a value stays what it was.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphtool.errors import quoted
 from graphtool.graph import Graph
@@ -28,8 +27,7 @@ from graphtool.rewrite.selection import Offer
 COUNTS = ("nodes", "core", "enters", "leaves", "constants")  # what the conditions of a region are about
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(NamedTuple):
     """One ``[[region]]``.
 
     ``values`` says of a value ``v`` whether it is one of those that change form; ``dtype`` the element type they have
@@ -67,13 +65,13 @@ class Region:
         """Yield this region with one condition dropped, and where that condition stands in the file."""
         for place, where in enumerate(self.wheres):
             fewer = self.wheres[:place] + self.wheres[place + 1 :]
-            yield f"{self.name}.where[{place}] {where.text}", dataclasses.replace(self, wheres=fewer)
+            yield f"{self.name}.where[{place}] {where.text}", self._replace(wheres=fewer)
         for number, member in enumerate(self.members):
             for place, where in enumerate(member.wheres):
                 fewer = member.wheres[:place] + member.wheres[place + 1 :]
-                changed = dataclasses.replace(member, wheres=fewer)
+                changed = member._replace(wheres=fewer)
                 members = (*self.members[:number], changed, *self.members[number + 1 :])
-                yield f"{member.name}.where[{place}] {where.text}", dataclasses.replace(self, members=members)
+                yield f"{member.name}.where[{place}] {where.text}", self._replace(members=members)
 
 
 def _apply(region: Region, graph: Graph, params: Mapping[str, object], record: bool, offer: Offer | None) -> Applied:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +28,7 @@ Array = NDArray[Any]
 ANY = "*"  # as an op: every one of the domain
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One ``[[region.member]]``: a kind of node that can belong to a region, and what changes of it inside.
 
     ``sets`` computes attributes (None leaves one out), ``constants`` the other form of a constant input by position,
@@ -49,8 +47,7 @@ class Member:
     core: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(NamedTuple):
     """A node of a region: the positions of inputs and outputs that are carried, and what else changes of it.
 
     ``constants`` are the converted ones by position in the newest form of the op (an old form may have an attribute

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from onnx import NodeProto
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A place where a body applied.
 
     ``where`` is the name of the node it is known by. For a rewrite, ``old`` and ``new`` are copies of the nodes before
@@ -24,8 +24,7 @@ class Match:
     outputs: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Miss:
+class Miss(NamedTuple):
     """A node that a body was tried on, and the reason why it did not apply."""
 
     where: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
@@ -17,8 +17,7 @@ from graphtool.graph.forms import moved
 from graphtool.rewrite.pattern import Pattern, PatternNode
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
+class _Look(NamedTuple):
     """What one statement asks of its inputs, by place: the makers' types and looks, constants, names met again."""
 
     commutes: bool

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphtool.errors import PassError, did_you_mean, quoted
 
@@ -23,8 +23,7 @@ def everywhere(where: str, alias: str) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """One unit that can be left out: where pass ``spec`` matched; ``where`` is empty for a native pass in one piece.
 
     ``alias`` is the place as ``OP(OUTPUT)``, which tells nodes of one name apart.
@@ -35,8 +34,7 @@ class Place:
     alias: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """Items of ``only`` (None: all matches) and ``skip``. With ``strict`` an item that matches nowhere is an error."""
 
     only: tuple[str, ...] | None = None
