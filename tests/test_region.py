@@ -112,6 +112,31 @@ def test_a_constant_that_does_not_fit_keeps_its_node_outside() -> None:
     assert reasons(found) == ["input1: 'int32(c)': the numbers do not all fit int32"]
 
 
+def test_what_is_made_of_numbers_that_do_not_fit_stays_outside_too() -> None:
+    # a border would wrap them: what is gathered and computed of it, but not what is only looked up with it
+    text = """g (int64[2] x, float[9] f) => (bool[2] y, bool[2] z, float[2] u)
+      <int64[3] k = {4294967296, 1, 2}, int64[9] m = {0,1,2,3,4,5,6,7,8}> {
+      a = Gather(k, x) b = Add(a, x) c = Where(y, b, x) y = Less(x, x) z = Less(c, x)
+      d = Gather(m, b) e = Gather(m, d) u = Gather(f, e) }"""
+    graph, found = apply(narrow(), text)
+    assert [line for line in lines(graph) if "int32" not in line] == [
+        "b = Add(a, x)",
+        "c = Where(y, b, x)",
+        "z = Less(c, x)",
+    ]
+    assert {"a = Gather(k, x/int32)", "d/int32 = Gather(m/int32, b)"} < set(lines(graph))
+    assert "'b' may be beyond int32, by a constant" in reasons(found)
+
+
+def test_a_body_reads_numbers_that_do_not_fit_from_outside_as_they_are() -> None:
+    text = """g (bool c, int64[2] x) => (int64[2] y) <int64[1] k = {4294967296}> { a = Identity(k)
+        y = If(c) <then_branch = t () => (int64[2] p) { b = Add(x, x) d = Mul(b, b) e = Add(d, a) p = Add(e, x) },
+                   else_branch = e () => (int64[2] q) { q = Identity(x) }> }"""
+    graph, _ = apply(narrow('where = ["nodes > 1"]'), text)
+    (then, _) = list(graph.bodies())
+    assert [line for line in lines(then) if "int32" not in line] == ["e = Add(d, a)", "p = Add(e, x)"]
+
+
 def test_an_initializer_that_a_caller_may_override_is_a_value_not_a_constant() -> None:
     graph = model_of("g (int64[2] x, int64[2] k) => (bool[2] y) <int64[2] k = {1,2}> { y = Less(x, k) }", 17)
     assert not graph.is_constant("k")

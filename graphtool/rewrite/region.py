@@ -9,6 +9,7 @@ their form, since for all but the region's own nodes a value stays what it was.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from graphtool.errors import quoted
@@ -54,8 +55,13 @@ class Region(NamedTuple):
         With ``record`` the matches hold their nodes before and after, for parity; ``offer`` as for a rewrite.
         """
         result = Applied()
+        beyond: dict[int, AbstractSet[str]] = {}  # by level
         for level in graph.levels():
-            result.add(_apply(self, level, params, record, offer))
+            finder = Finder(
+                level, self.members, self.values, self.dtype, self.constants, beyond.get(id(level.parent), frozenset())
+            )
+            result.add(_apply(self, finder, params, record, offer))
+            beyond[id(level)] = finder.beyond
         if result.matches:
             for node in (*self.enter.nodes, *self.leave.nodes):
                 import_domain(graph.proto, node.domain, node.op_type)
@@ -74,10 +80,10 @@ class Region(NamedTuple):
                 yield f"{member.name}.where[{place}] {where.text}", self._replace(members=members)
 
 
-def _apply(region: Region, graph: Graph, params: Mapping[str, object], record: bool, offer: Offer | None) -> Applied:
+def _apply(region: Region, finder: Finder, params: Mapping[str, object], record: bool, offer: Offer | None) -> Applied:
     """Convert the regions of one graph or body."""
     result = Applied()
-    finder = Finder(graph, region.members, region.values, region.dtype, region.constants)
+    graph = finder.graph
     found = areas(graph, finder.find(params), (*region.enter.nodes, *region.leave.nodes))
     converter = Converter(graph, region.name, region.inside, region.enter, region.leave, region.lets, params)
     stopped: dict[int, str] = dict(finder.refused)

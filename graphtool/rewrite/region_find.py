@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from graphtool.rewrite.expr import Expr, ExprError, TensorRef
 from graphtool.rewrite.facts import tensor_ref
 from graphtool.rewrite.functions_values import array
 from graphtool.rewrite.params import filled
+from graphtool.rewrite.region_beyond import beyond
 from graphtool.rewrite.region_types import changeable
 
 Array = NDArray[Any]
@@ -74,7 +76,11 @@ def refusal(wheres: Sequence[Expr], env: Mapping[str, object]) -> str | None:
 
 
 class Finder:
-    """Finds the nodes of regions; ``refused`` says why others that touch carried values cannot belong to one."""
+    """Finds the nodes of regions; ``refused`` says why others that touch carried values cannot belong to one.
+
+    ``outer`` and ``beyond`` are the values around the graph, and those in it too, of which some numbers may have no
+    other form: they are not carried.
+    """
 
     def __init__(
         self,
@@ -83,6 +89,7 @@ class Finder:
         values: Expr,
         dtype: int | None,
         constants: Expr | None,
+        outer: AbstractSet[str] = frozenset(),
     ) -> None:
         self.graph = graph
         self.members = members
@@ -90,6 +97,7 @@ class Finder:
         self.dtype = dtype
         self.constants = constants
         self.refused: dict[int, str] = {}
+        self.beyond: AbstractSet[str] = outer
         self.outputs = {info.name for info in graph.header.output}
         self._params: Mapping[str, object] = {}
         self._carried: dict[str, bool | None] = {}
@@ -98,6 +106,7 @@ class Finder:
     def find(self, params: Mapping[str, object]) -> list[Unit]:
         """Return every node that can belong to a region, oldest first."""
         self._params = params
+        self.beyond = beyond(self.graph, {*self.beyond, *self._formless()})
         units: list[Unit] = []
         for slot in self._candidates():
             node = self.graph.node(slot)
@@ -107,6 +116,21 @@ class Finder:
                 except Refused as reason:
                     self.refused[slot] = str(reason)
         return units
+
+    def _formless(self) -> list[str]:
+        """Return the constants that the element type inside cannot hold; what else has no other form can be entered."""
+        own = [*self.graph.initializers, *(n for node in self.graph.index.by_type("Constant") for n in node.output)]
+        return [] if self.dtype is None else [name for name in own if self._carries(name) and not self._fits(name)]
+
+    def _fits(self, name: str) -> bool:
+        known = self.graph.constant(name)
+        if known is None or self.constants is None:
+            return True
+        try:
+            self._constant(0, name, known, self.constants, self._params)
+        except Refused:
+            return False
+        return True
 
     def _candidates(self) -> list[int]:
         names = {op for member in self.members for op in member.ops}
@@ -123,7 +147,8 @@ class Finder:
         if name not in self._carried:
             env = {**self._params, "v": tensor_ref(self.graph, name, self.outputs)}
             try:
-                self._carried[name] = self.values.holds(env)
+                stays = name in self.beyond and not self.graph.is_constant(name)
+                self._carried[name] = not stays and self.values.holds(env)
             except ExprError:
                 self._carried[name] = None
         return self._carried[name]
@@ -146,7 +171,13 @@ class Finder:
             if unknown:
                 raise Refused(f"too little is known of {quoted(unknown[0])}")
         else:
-            reads, makes = changeable(node, version, self.dtype, reads, makes)
+            large = [name for name in node.input if name in self.beyond and not self.graph.is_constant(name)]
+            try:
+                reads, makes = changeable(node, version, self.dtype, reads, makes)
+            except Refused:
+                if not large:
+                    raise
+                raise Refused(f"{quoted(large[0])} may be beyond {dtype_name(self.dtype)}, by a constant") from None
             if makes and not reads and not member.sets:
                 raise Refused("an attribute gives the type of what it makes, and the member sets none")
         constants = self._constants(member, inputs, reads, env)
@@ -168,7 +199,7 @@ class Finder:
             expression = own.get(position) or (self.constants if position in reads else None)
             if expression is None or not name:
                 continue
-            stays = isinstance(name, str) and position not in reads and self._carries(name)
+            stays = isinstance(name, str) and position not in reads and (self._carries(name) or name in self.beyond)
             if stays:  # a value whose type variable cannot change
                 continue
             known = name.array if isinstance(name, Virtual) else self.graph.constant(name)

@@ -28,7 +28,7 @@ def changeable(
     allowed = {c.type_param_str for c in schema.type_constraints if word in c.allowed_type_strs}
     sides = []
     for formal, names, carried in ((schema.inputs, node.input, reads), (schema.outputs, node.output, makes)):
-        variables = [_variable(formal, place) if name else None for place, name in enumerate(names)]
+        variables = [variable(formal, place) if name else None for place, name in enumerate(names)]
         allowed -= {v for place, v in enumerate(variables) if v is not None and place not in carried}
         sides.append([(place, variables[place]) for place in carried])
     read, made = ([place for place, variable in side if variable in allowed] for side in sides)
@@ -43,7 +43,7 @@ def _word(dtype: int) -> str:
     return f"tensor({name})"
 
 
-def _variable(formal: Sequence[defs.OpSchema.FormalParameter], place: int) -> str | None:
+def variable(formal: Sequence[defs.OpSchema.FormalParameter], place: int) -> str | None:
     """Return the type variable of an input or output, or its type; None where each of a kind may have its own."""
     if place >= len(formal) and not (formal and formal[-1].option == _VARIADIC):
         return None
