@@ -9,6 +9,7 @@ from conftest import graph_of
 from onnx import TensorProto, helper, numpy_helper
 
 from graphtool.graph import Graph, check
+from graphtool.graph.calls import Library
 from graphtool.graph.sort import drop_unread, remove_nodes, remove_unused
 
 ONE = np.ones(2, np.float32)
@@ -223,3 +224,27 @@ def test_a_pruned_model_runs_the_same() -> None:
     assert list(graph.initializers) == ["w"]
     after = ort.InferenceSession(graph.full_proto().SerializeToString()).run(None, {"x": ONE})
     np.testing.assert_array_equal(after, [before])
+
+
+def test_a_library_gives_what_nodes_call_in_the_order_of_the_model() -> None:
+    model = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 17, "l" : 1]>
+        agraph (float[2] x, bool c) => (float[2] y) {
+            a = l.A(x)
+            b = Relu(a)
+            y = If(c) <
+                then_branch = t () => (float[2] p) { p = l.C(b) },
+                else_branch = e () => (float[2] q) { q = Abs(b) }
+            >
+        }
+        <opset_import: ["" : 17], domain: "l"> D (u) => (v) { v = Neg(u) }
+        <opset_import: ["" : 17, "l" : 1], domain: "l"> A (u) => (v) { w = l.B(u) v = Neg(w) }
+        <opset_import: ["" : 17], domain: "l"> B (u) => (v) { v = Exp(u) }
+        <opset_import: ["" : 17], domain: "l"> C (u) => (v) { v = Abs(u) }
+        """)
+    library = Library(model.functions)
+    first, relu, last = model.graph.node
+    assert [function.name for function in library.called([first])] == ["A", "B"]
+    assert library.called([relu]) == []
+    assert [function.name for function in library.called([last, first])] == ["A", "B", "C"]
+    assert Library([]).called([first]) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 import pytest
-from onnx import printer
+from onnx import NodeProto, printer
 from onnx.parser import parse_model
 from randombodies import PARTS
 from randomgraphs import random_model
@@ -132,3 +132,23 @@ def test_a_value_that_a_body_hands_out_is_renamed_too() -> None:
     text = printer.to_text(graph.full_proto())
     assert text.count("z") == 1, "the output of the Identity alone"
     assert graph.index.uses("x") == 2
+
+
+def test_the_kinds_of_thousands_of_bodies_are_asked_for_once_between_two_edits(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = _with_if()
+    walks: list[Graph] = []
+    levels = Graph.levels
+    monkeypatch.setattr(Graph, "levels", lambda own: walks.append(own) or levels(own))  # type: ignore[func-returns-value]
+
+    def asked() -> int:
+        walks.clear()
+        assert graph.kinds() == {frozenset({"Identity", "Neg", "If"}), frozenset({"Relu", "Neg"}), frozenset({"Abs"})}
+        return walks.count(graph)
+
+    assert [asked(), asked()] == [1, 1], "nobody says when it has changed"
+    graph.journal = Journal()
+    assert [asked(), asked()] == [1, 0]
+    for body in graph.bodies():
+        if body.index.producer_slot("d") is not None:
+            body.append_node(NodeProto(op_type="Exp", input=["d"], output=["h"]))
+    assert frozenset({"Abs", "Exp"}) in graph.kinds(), "an edit in a body is one of the graph"

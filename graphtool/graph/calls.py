@@ -7,12 +7,13 @@ twice are a trillion nodes. ONNX IR: "model-local functions must not be recursiv
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 
 from onnx import FunctionProto, ModelProto, NodeProto
 
 from graphtool.errors import ModelError, quoted
-from graphtool.graph.bodies import walk
+from graphtool.graph.bodies import bodies, walk
 
 _DEEPEST = 100  # calls in each other; onnx 1.23 refuses more
 _MOST_NODES = 2_000_000  # that a model may have once its functions are written out
@@ -45,6 +46,35 @@ def check_calls(model: ModelProto) -> None:
     total = sum(nodes.get(_called(node), 1) for node in walk(model.graph))
     if total > _MOST_NODES:
         raise ModelError(f"the model has {total:.3g} nodes once its local functions are written out; that is too many")
+
+
+class Library:
+    """Local functions by what calls them, overloads of one name together; the order is that of the model."""
+
+    def __init__(self, functions: Iterable[FunctionProto]) -> None:
+        self._functions = list(functions)
+        self._places: dict[tuple[str, str], list[int]] = {}
+        for place, function in enumerate(self._functions):
+            self._places.setdefault((_plain(function.domain), function.name), []).append(place)
+
+    def called(self, nodes: Iterable[NodeProto]) -> list[FunctionProto]:
+        """Return the functions that ``nodes`` or their bodies call, directly or through another function."""
+        if not self._functions:
+            return []
+        used: set[int] = set()
+        queue = list(nodes)
+        while queue:
+            node = queue.pop()
+            for place in self._places.get((_plain(node.domain), node.op_type), ()):
+                if place not in used:
+                    used.add(place)
+                    queue += self._functions[place].node
+            queue += [inner for body in bodies(node) for inner in body.node]
+        return [self._functions[place] for place in sorted(used)]
+
+
+def _plain(domain: str) -> str:
+    return "" if domain == "ai.onnx" else domain
 
 
 def _key(function: FunctionProto) -> _Key:

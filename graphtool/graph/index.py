@@ -68,6 +68,13 @@ class Index:
             return 0
         return 1 if isinstance(found, int) else found.total
 
+    def reads(self, value: str, slot: int) -> int:
+        """Return how often the node in ``slot`` reads ``value``."""
+        found = self.readers.get(value)
+        if found is None or isinstance(found, int):
+            return int(found == slot)
+        return found.reads.get(slot, 0)
+
     @cached_property
     def types(self) -> dict[str, list[int]]:
         """Slots by op type; may name dead slots."""
@@ -86,6 +93,8 @@ class Index:
     def holders(self) -> list[int]:
         """Return the slots of the nodes that hold bodies, in order."""
         types = self.types
+        if not self._foreign and HOLDERS.isdisjoint(types):
+            return []  # most graphs, and nearly every body
         slots = {*self.foreign, *(slot for op_type in HOLDERS for slot in types.get(op_type, ()))}
         return sorted(slot for slot in slots if (node := self._slots[slot]) is not None and has_bodies(node))
 

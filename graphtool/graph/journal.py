@@ -39,6 +39,7 @@ class Journal:
     def __init__(self) -> None:
         self.touched: list[str] = []  # names of values, since the last batch
         self.held: dict[int, Held] = {}
+        self.kinds: tuple[int, frozenset[frozenset[str]]] | None = None  # Graph.kinds, as of that many edits
         self._edits = 0
         self._turn = 0
         self._whole = 0

@@ -227,6 +227,19 @@ class Graph(Constants):
         for body in self.bodies():
             yield from body.levels()
 
+    def kinds(self) -> frozenset[frozenset[str]]:
+        """The op types of this graph and of each body below it, a set for each: thousands of bodies are of a few kinds.
+
+        May name types of which all nodes are removed. A journal keeps it until the next edit.
+        """
+        journal = self._journal
+        if journal is not None and journal.kinds is not None and journal.kinds[0] == journal.edits:
+            return journal.kinds[1]
+        found = frozenset(frozenset(level.index.types) for level in self.levels())
+        if journal is not None:
+            journal.kinds = journal.edits, found
+        return found
+
     # -- interface
 
     @property

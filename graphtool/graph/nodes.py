@@ -13,6 +13,8 @@ from graphtool.graph.index import Index
 from graphtool.graph.journal import Journal
 from graphtool.graph.names import Names
 
+_WIDE = 32  # inputs from which on the places of names are kept: a Concat may have thousands, renamed one by one
+
 
 class NodeList:
     """The node list of one graph. A removed node leaves its slot empty, a new one gets a slot at the end.
@@ -30,6 +32,7 @@ class NodeList:
         self._pending = False  # the protobuf's node list is behind the slots
         self._order: list[int] | None = None  # live slots in graph order, until the next edit
         self._removed = 0  # slots whose nodes are gone
+        self._places: dict[int, dict[str, list[int]]] = {}  # of names among the inputs of wide nodes; may be stale
         self._rewired: list[int] = []  # slots whose nodes read other values since facts were refined
         self.index = Index(self._slots)
 
@@ -150,12 +153,27 @@ class NodeList:
         for slot in self.index.reader_slots(old):
             node = self._slots[slot]
             assert node is not None
-            for position, name in enumerate(node.input[:]):
-                if name == old:
-                    self.set_input(slot, position, new)
+            for position in self._positions(slot, node, old, new):
+                self.set_input(slot, position, new)
             if has_bodies(node):
                 self._rewired.append(slot)
                 self._replace_captured(slot, node, old, new)
+
+    def _positions(self, slot: int, node: NodeProto, old: str, new: str) -> list[int]:
+        """Return the inputs of a node that read ``old``, and will read ``new``."""
+        if len(node.input) < _WIDE or has_bodies(node):
+            return [position for position, name in enumerate(node.input[:]) if name == old]
+        places = self._places.get(slot, {})
+        found = places.pop(old, [])
+        # other edits do not keep the places right: what they say is held against the node, and against the index
+        if len(found) != self.index.reads(old, slot) or any(node.input[position] != old for position in found):
+            places = self._places[slot] = {}
+            for position, name in enumerate(node.input[:]):
+                places.setdefault(name, []).append(position)
+            found = places.pop(old, [])
+        now = places.setdefault(new, [])
+        now += found
+        return found
 
     def _replace_captured(self, slot: int, node: NodeProto, old: str, new: str) -> None:
         """Let the bodies of a node that captures ``old`` read ``new`` instead."""

@@ -9,7 +9,8 @@ from collections.abc import Set as AbstractSet
 from onnx import NodeProto
 
 from graphtool.errors import ModelError, quoted
-from graphtool.graph.bodies import captures, defined, has_bodies, walk
+from graphtool.graph.bodies import captures, defined, has_bodies
+from graphtool.graph.calls import Library
 from graphtool.graph.fields import keep_only
 from graphtool.graph.model import Graph
 
@@ -157,12 +158,5 @@ def _drop_functions(graph: Graph) -> None:
     functions = graph.proto.functions
     if not functions:
         return
-    known = {(f.domain, f.name): f for f in functions}
-    used: set[tuple[str, str]] = set()
-    queue = [(node.domain, node.op_type) for node in walk(graph.proto.graph)]
-    while queue:
-        call = queue.pop()
-        if call in known and call not in used:
-            used.add(call)
-            queue += [(node.domain, node.op_type) for node in walk(known[call])]
+    used = {(f.domain, f.name) for f in Library(functions).called(graph.proto.graph.node)}
     keep_only(functions, lambda function: (function.domain, function.name) in used)

@@ -14,6 +14,7 @@ from onnx import NodeProto, ValueInfoProto, helper, numpy_helper
 
 from graphtool.errors import GraphtoolError
 from graphtool.graph import Graph
+from graphtool.graph.calls import Library
 from graphtool.parity.double import NoTruth
 from graphtool.parity.feed import draw
 from graphtool.parity.runnable import Meanings, runnable
@@ -79,5 +80,5 @@ def _part(nodes: Sequence[NodeProto], graph: Graph, names: Sequence[str], making
     weights = [numpy_helper.from_array(array, name) for name, array in constants.items() if array is not None]
     proto = helper.make_graph(list(nodes), "match", inputs, [ValueInfoProto(name=name) for name in making], weights)
     model = helper.make_model(proto, opset_imports=list(graph.proto.opset_import), ir_version=graph.proto.ir_version)
-    model.functions.extend(graph.proto.functions)
+    model.functions.extend(Library(graph.proto.functions).called(nodes))
     return Graph(model)

@@ -17,6 +17,7 @@ from onnx import NodeProto, TensorProto, helper
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
 from graphtool.graph.bodies import captures, has_bodies, walk
+from graphtool.graph.calls import Library
 from graphtool.parity.hashes import Numbered
 from graphtool.parity.session import Session
 
@@ -47,6 +48,11 @@ class View:
     def names(self) -> dict[int, str]:
         """A value's name by the number that its readers see."""
         return {number: name.decode() for name, number in self.numbered.values.items()}
+
+    @cached_property
+    def library(self) -> Library:
+        """The local functions: a part takes along those that it calls, for onnxruntime reads all that it is given."""
+        return Library(self.graph.proto.functions)
 
     @cached_property
     def weight(self) -> float:
@@ -114,7 +120,7 @@ def part(view: View, places: Iterable[int], given: Mapping[str, Array], outputs:
             weights.append(name)
     proto = onnx.ModelProto(ir_version=max(graph.proto.ir_version, 4))
     proto.opset_import.extend(graph.proto.opset_import)
-    proto.functions.extend(graph.proto.functions)
+    proto.functions.extend(view.library.called(view.nodes[place] for place in wanted))
     own = proto.graph
     own.name = "part"
     own.node.extend(view.nodes[place] for place in sorted(wanted))

@@ -41,8 +41,7 @@ class LateRule:
         """Whether a graph, or a body in it, has operators for every statement of an alternative."""
         if graph.journal is None and graph.index.holders():
             return True  # looking into bodies for the first time takes longer than reading the rule
-        return any(map(self._has_operators, graph.levels()))
+        return any(map(self._has_operators, graph.kinds()))
 
-    def _has_operators(self, graph: Graph) -> bool:
-        there = graph.index.types.keys()
+    def _has_operators(self, there: frozenset[str]) -> bool:
         return any(all(not ops.isdisjoint(there) for ops in wanted) for wanted in self._wanted)

@@ -108,10 +108,7 @@ class Matcher:
         if self._looks > MAX_LOOKS:  # commutative operators that lead to the same nodes again: 2^depth ways
             self.reason, self._reach = f"given up after a look at {MAX_LOOKS} nodes", len(self.pattern.nodes) + 2
             return False
-        if node is None or not same_op(wanted, node):
-            if self.tell:
-                got = "no node" if node is None else show(node.op_type)
-                self._miss(f"{'|'.join(wanted.op_types)} is wanted where {got} is" + _at(node))
+        if node is None or not self._is_op(number, node):
             return False
         if number in binding.slots:
             return binding.slots[number] == slot and then()
@@ -187,17 +184,30 @@ class Matcher:
 
     def _made(self, name: str, value: Operand, then: Then) -> bool:
         """Match the statement that makes ``name`` at the producer of ``value``."""
+        slot = self._maker(name, value)
+        return slot is not None and self._node(self._makers[name][0], slot, then)
+
+    def _maker(self, name: str, value: Operand) -> int | None:
+        """Return where ``value`` is made, if by an operator that the statement that makes ``name`` allows."""
         number, position = self._makers[name]
         slot = self.graph.index.producer_slot(value) if isinstance(value, str) else None
         if slot is None:
             if self.tell:
                 wanted = "|".join(self.pattern.nodes[number].op_types)
                 self._miss(f"{name} is to come from {wanted}, but {shown(value)} is an input or a constant")
-            return False
+            return None
         node = self.graph.node(slot)
         if node is None or position >= len(node.output) or node.output[position] != value:
-            return False
-        return self._node(number, slot, then)
+            return None
+        return slot if self._is_op(number, node) else None
+
+    def _is_op(self, number: int, node: NodeProto | None) -> bool:
+        if node is not None and same_op(self.pattern.nodes[number], node):
+            return True
+        if self.tell:
+            got = "no node" if node is None else show(node.op_type)
+            self._miss(f"{'|'.join(self.pattern.nodes[number].op_types)} is wanted where {got} is" + _at(node))
+        return False
 
     def _parted(self, wanted: PatternNode, names: Sequence[str], given: Sequence[Operand], then: Then) -> bool:
         """Match inputs some of which stand for any number of values; the shortest stretch of each is tried first."""
@@ -212,7 +222,11 @@ class Matcher:
         least = sum(name not in wanted.many for name in names[1:])
         many = len(wanted.many & set(names[1:]))
         longest = len(given) - least
+        next_made = bool(many) and names[1] in self._makers and names[1] not in wanted.many
         for length in range(longest + 1) if many else [longest] * (longest >= 0):
+            # nearly all of a thousand inputs are made by another operator: no stretch is cut off for those
+            if next_made and self._maker(names[1], given[length]) is None:
+                continue
             mark = len(self._trail)
             self._set(self.binding.values, names[0], tuple(given[:length]))
             if self._parted(wanted, names[1:], given[length:], then):
