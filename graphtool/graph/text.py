@@ -86,6 +86,8 @@ def _limits(text: str) -> None:
         raise PassError(f"ONNX text of {len(text)} characters; at most {MAX_SNIPPET} are read")
     if "\0" in text:
         raise PassError("ONNX text with a NUL character")
+    if text.count("{") <= MAX_BRACES:
+        return
     depth = deepest = 0
     for character in text:
         depth += (character == "{") - (character == "}")

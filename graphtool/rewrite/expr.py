@@ -13,7 +13,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -30,7 +30,7 @@ MAX_DEPTH = 64  # of brackets and of the tree: far below what the parser and Pyt
 
 # `@axis` becomes an identifier of the same length, with MARK in front. Outside strings the text is ASCII, so no other
 # name can begin so, and a place in the parsed text is the same place in the written one.
-_PIECE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|@[A-Za-z_]|.""", re.DOTALL)
+_PIECE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|@[A-Za-z_]|[A-Za-z0-9_ ,.*+/<>=!%:-]+|.""", re.DOTALL)
 
 
 class ExprError(PassError):
@@ -50,7 +50,7 @@ class _NoValueError(ExprError):
         return f"{quoted(_segment(node, marked))}: {reason}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Expr:
     """A checked expression. ``names`` and ``attributes`` (without ``@``) are all it reads from its environment.
 
@@ -61,7 +61,8 @@ class Expr:
     names: frozenset[str]
     attributes: frozenset[str]
     constants: frozenset[str]
-    _evaluate: Evaluate = field(repr=False, compare=False)
+    _tree: ast.expr = field(repr=False, compare=False)
+    _marked: str = field(repr=False, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> Expr:
@@ -82,9 +83,8 @@ class Expr:
         names = set(_check(tree, marked)) - WORDS.keys()
         attributes = {name for name in names if name.startswith(MARK)}
         plain = frozenset(names - attributes)
-        evaluate = compiled(tree, partial(_NoValueError, marked))
         read = frozenset(a.removeprefix(MARK) for a in attributes)
-        return cls(text, plain, read, frozenset(needed_constants(tree)), evaluate)
+        return cls(text, plain, read, frozenset(needed_constants(tree)), tree, marked)
 
     def evaluate(self, env: Mapping[str, object]) -> object:
         """Return the value over ``env``: a number, string, None, list, array or TensorRef.
@@ -93,11 +93,12 @@ class Expr:
         too. An attribute that is missing is None. Raises ExprError, naming the part of the expression that failed.
         """
         with np.errstate(all="ignore"):
-            return self._evaluate(env)
+            return self.quiet(env)
 
-    def quiet(self, env: Mapping[str, object]) -> object:
-        """Return :meth:`evaluate` for a caller that has told numpy to ignore overflow and the like."""
-        return self._evaluate(env)
+    @cached_property
+    def quiet(self) -> Evaluate:
+        """What :meth:`evaluate` calls: for a caller that has told numpy to ignore overflow and the like."""
+        return compiled(self._tree, partial(_NoValueError, self._marked))  # of most rewrites no match gets so far
 
     def holds(self, env: Mapping[str, object]) -> bool:
         """Return whether the value counts as true; raises ExprError as :meth:`evaluate` does."""
@@ -122,9 +123,8 @@ def _mark(text: str) -> str:
                 raise ExprError(f"brackets are nested more than {MAX_DEPTH} deep")
             if piece in "#\\" or not piece.isascii():
                 raise ExprError(f"{quoted(piece)} is not allowed in a pass file")
-        if piece.isspace():
-            pieces.append(" ")
-        elif piece[0] == "@" and len(piece) > 1:
+            pieces.append(" " if piece.isspace() else piece)
+        elif piece[0] == "@":
             pieces.append(MARK + piece[1:])
         else:
             pieces.append(piece)
@@ -159,12 +159,12 @@ def _check(root: ast.expr, marked: str) -> Iterator[str]:
 def _parts(node: ast.expr) -> list[ast.expr] | None:
     """Return the parts of an allowed node that are to be checked in turn; None for one that is not allowed."""
     match node:
+        case ast.Name(id=name):
+            return [] if MARK not in name[1:] else None
         case ast.Constant(value=bool() | str() | float() | None):
             return []
         case ast.Constant(value=int() as value):
             return [] if value < 2**63 else None
-        case ast.Name(id=name):
-            return [] if MARK not in name[1:] else None
         case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.BoolOp(values=parts):
             return parts
         case ast.UnaryOp(op=ast.Not() | ast.USub(), operand=operand):

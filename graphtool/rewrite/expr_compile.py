@@ -65,7 +65,17 @@ def compiled(node: ast.expr, wrong: Wrong) -> Evaluate:
 
 
 def _compute(node: ast.expr, wrong: Wrong) -> Evaluate:
-    match node:
+    match node:  # the most frequent first
+        case ast.Call(func=ast.Name(id=name), args=args):
+            call = FUNCTIONS[name].call
+            arguments = [compiled(arg, wrong) for arg in args]
+            if len(arguments) == 1:
+                only = arguments[0]
+                return lambda env: call(only(env))
+            if len(arguments) == 2:
+                one, two = arguments
+                return lambda env: call(one(env), two(env))
+            return lambda env: call(*[argument(env) for argument in arguments])
         case ast.Name(id=name):
             return lambda env: WORDS[name]
         case ast.List(elts=elements) | ast.Tuple(elts=elements):
@@ -93,16 +103,6 @@ def _compute(node: ast.expr, wrong: Wrong) -> Evaluate:
         case ast.Subscript(value=base, slice=at):
             whole, place = compiled(base, wrong), compiled(at, wrong)
             return lambda env: operators.index(whole(env), place(env))
-        case ast.Call(func=ast.Name(id=name), args=args):
-            call = FUNCTIONS[name].call
-            arguments = [compiled(arg, wrong) for arg in args]
-            if len(arguments) == 1:
-                only = arguments[0]
-                return lambda env: call(only(env))
-            if len(arguments) == 2:
-                one, two = arguments
-                return lambda env: call(one(env), two(env))
-            return lambda env: call(*[argument(env) for argument in arguments])
     raise AssertionError("refused when the expression was checked")
 
 

@@ -107,9 +107,10 @@ def near(x: object, v: object, tol: object = None) -> bool:
         spacing = {"float16": 2.0**-10, "bfloat16": 2.0**-7}.get(found.dtype.name, 0.0) if narrow else 0.0
         tol = max(1e-6, spacing)
     limit = abs(float(values.number(tol)) * wanted)
-    if found.size == 1:  # nearly all that are asked about, and numpy is slow with so little
-        return abs(float(found.item()) - wanted) <= limit
-    return found.size > 0 and bool(np.all(np.abs(found.astype(np.float64) - wanted) <= limit))
+    # one element decides of most: all that a scalar has, and the first of a weight
+    if not found.size or not abs(float(found.flat[0]) - wanted) <= limit:
+        return False
+    return found.size == 1 or bool(np.all(np.abs(found.astype(np.float64) - wanted) <= limit))
 
 
 def finite(v: object) -> bool:

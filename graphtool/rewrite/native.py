@@ -111,7 +111,7 @@ def _takes(name: str) -> tuple[Param, ...]:
     """Return the parameters that a shipped native reads: those of the shipped pass of the same name."""
     path = data_dir("passes") / f"{name}.toml"
     text = path.read_text().partition("\n[[case]]")[0] if path.is_file() else ""  # cases come last
-    tables = tomllib.loads(text).get("params", {})
+    tables = tomllib.loads(text).get("params", {}) if "params" in text else {}  # most have none: spare them the parser
     return tuple(
         Param(key, table["type"], table["default"], table["help"], tuple(table.get("choices", ())))
         for key, table in tables.items()

@@ -26,6 +26,7 @@ _EITHER = re.compile(r"(?<![\w@.])[A-Za-z_]\w*(?:\s*\|\s*[A-Za-z_]\w*)+(?=\s*[<(
 _OP_OF = re.compile(r"(?<==)\s*@([A-Za-z_]\w*)(?=\s*[<(])")
 _MANY = re.compile(r"\*\s*(?=[A-Za-z_])")
 _CHAIN = re.compile(r"(?<![\w@])([A-Za-z_]\w*)\+(?=\s*[<(])")
+_ANGLE = re.compile(r"([<>])")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
@@ -175,6 +176,8 @@ def _plain(text: str) -> str:
         (_CHAIN, lambda found: CHAIN + found[1]),
         (_STATEMENT, lambda found: f"{found[1]}{found[2]}{FORWARD}({found[3]})"),
     ):
+        if not regex.search(text):
+            continue  # nor in what is masked
         flat = _flat(text)
         pieces, kept = [], 0
         for found in regex.finditer(flat):
@@ -191,10 +194,10 @@ def _flat(text: str) -> str:
     masked = _QUOTED.sub(lambda m: '"' + "_" * (len(m.group()) - 2) + '"', text)
     depth = 0
     flat = []
-    for character in masked:
-        depth -= character == ">"
-        flat.append(character if depth <= 0 else "<")
-        depth += character == "<"
+    for piece in _ANGLE.split(masked):
+        depth -= piece == ">"
+        flat.append(piece if depth <= 0 else "<" * len(piece))
+        depth += piece == "<"
     return "".join(flat)
 
 
