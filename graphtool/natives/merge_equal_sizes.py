@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from graphtool.graph import Graph
 from graphtool.graph.bodies import has_bodies
 from graphtool.graph.contents import Content
+from graphtool.graph.shapes import infer
 from graphtool.natives._joining import Joiner
 from graphtool.natives._placing import drop_unneeded
 from graphtool.rewrite.result import Applied, Match, alias, label
@@ -58,10 +59,13 @@ def _merge(graph: Graph, computed: list[tuple[int, Content]], offer: Offer) -> l
     joiner = Joiner(graph)
     first: dict[Content, str] = {}
     freed: list[str] = []
+    hidden = _hidden(graph, computed)
     for slot, content in computed:
         node = graph.node(slot)
         assert node is not None
         name = node.output[0]
+        if first.get(content) in hidden and name not in hidden:
+            first[content] = name
         kept = first.setdefault(content, name)
         if kept == name or not graph.index.uses(name) or joiner.note(kept) != joiner.note(name):
             continue
@@ -76,3 +80,17 @@ def _merge(graph: Graph, computed: list[tuple[int, Content]], offer: Offer) -> l
     joiner.finish()
     drop_unneeded(graph, freed)
     return matches
+
+
+def _hidden(graph: Graph, computed: list[tuple[int, Content]]) -> set[str]:
+    """Return those of which onnx's own inference does not know how many sizes they are, where that matters.
+
+    onnxruntime 1.32 takes the sizes of a Resize for none at all where they come from the shape of a value whose rank
+    its inference does not know, and refuses the model where it knows the rank of what is resized.
+    """
+    if graph.parent is not None or "Resize" not in graph.index.types or len({c for _, c in computed}) == len(computed):
+        return set()
+    names = [node.output[0] for slot, _ in computed if (node := graph.node(slot)) is not None]
+    facts = infer(graph, graph.facts.symbols)
+    shapes = {name: facts[name].shape if name in facts else None for name in names}
+    return {name for name, shape in shapes.items() if shape is None or not all(isinstance(size, int) for size in shape)}
