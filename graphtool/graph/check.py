@@ -73,7 +73,7 @@ def _check_level(graph: GraphProto, outer: tuple[set[str], ...]) -> tuple[bool, 
             names.add(name)
         operators.add(op_type)
         operators.add(domain)
-        read.update(node.input)
+        read.update(node.input[:])
         if (op_type in HOLDERS or domain) and has_bodies(node):
             holders.append(node)
             read |= captures(node)
@@ -109,7 +109,7 @@ def _check_level(graph: GraphProto, outer: tuple[set[str], ...]) -> tuple[bool, 
 
 def _check_reads(graph: GraphProto, scopes: tuple[set[str], ...]) -> None:
     for position, node in enumerate(graph.node):
-        for value in node.input:
+        for value in node.input[:]:
             if value and not any(value in scope for scope in scopes):
                 raise ModelError(
                     f"{_where(node, position)} reads {quoted(value)}, which nothing defines (dangling input)"

@@ -199,7 +199,7 @@ class Facts:
             node = graph.node(slot)
             if node is None or todo.isdisjoint(node.output):
                 continue
-            inputs = node.input
+            inputs = node.input[:]  # iterating a field costs twice as much
             places = SIZING.get(node.op_type)
             if (
                 todo.isdisjoint(inputs)
@@ -275,7 +275,7 @@ class Facts:
             node.op_type not in SIZED
             and self._store.news.isdisjoint(node.input)
             and self._store.news.isdisjoint(outer)
-            and all(name in known for name in node.output)
+            and all(map(known.__contains__, node.output[:]))
         ):
             return  # nothing that onnx did not know
         facts = [self._lookup(graph, name) if name else None for name in node.input[:]]

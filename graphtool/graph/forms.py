@@ -109,7 +109,7 @@ def virtual_inputs(node: NodeProto, version: int | None, constant: Constant | No
     if newest is None or (version or 1) >= newest or node.domain not in ("", "ai.onnx"):
         return tuple(node.input[:])
     version = version or 1
-    found: list[str | Virtual] = list(node.input)
+    found: list[str | Virtual] = list(node.input[:])
     if node.op_type == "Resize":
         return _resize_inputs(found, version, constant)
     for move in _moves(node.op_type, version):

@@ -19,10 +19,10 @@ def in_order(nodes: Iterable[NodeProto]) -> bool:
     """Whether no node makes a value that it, or a node before it, reads."""
     read: set[str] = set()
     for node in nodes:
-        read.update(node.input)
+        read.update(node.input[:])
         if has_bodies(node):
             read |= captures(node)
-        if any(name and name in read for name in node.output):
+        if any(name and name in read for name in node.output[:]):
             return False
     return True
 

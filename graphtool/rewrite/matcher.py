@@ -74,7 +74,8 @@ class Matcher:
             return False
         self.binding = Binding()
         self._trail = []
-        return self._node(self.last, slot, partial(self._rest, accept))
+        then = partial(self._rest, accept) if self.last or self._has_inner else accept
+        return self._node(self.last, slot, then)
 
     def _rest(self, accept: Then) -> bool:
         """Find the statements that the last one does not lead to, through the readers of a value that is bound."""

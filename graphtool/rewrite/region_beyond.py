@@ -49,6 +49,3 @@ def _flows(node: NodeProto, version: int | None, name: str) -> Iterator[str]:
     for place, value in enumerate(node.output):
         if value and (cast or variable(schema.outputs, place) in read):
             yield value
-
-
-__all__ = ["beyond"]
