@@ -2,5 +2,5 @@
 
 import gc
 
-# Graphs and the imports before them are many small objects and few circles: looking for those cost a tenth of a run.
-gc.set_threshold(50_000, 20, 20)
+# Graphs, and the imports before them, are many small objects and few circles: looking for those cost a tenth of a run.
+gc.set_threshold(200_000, 20, 20)

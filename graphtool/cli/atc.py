@@ -46,8 +46,9 @@ def emit(
     from graphtool.batches import Gated, gated, unchecked
     from graphtool.errors import PromiseError
     from graphtool.graph import Graph
-    from graphtool.report.console import line, print_commands
+    from graphtool.report.console import print_commands
     from graphtool.report.data import batch_data, command_data
+    from graphtool.report.printing import line
     from graphtool.request import sound
     from graphtool.rewrite import Catalog
 
@@ -91,7 +92,7 @@ def explain(
     """Explain every atc command in a file: each option, each violation with ATC's code, and the fix."""
     from graphtool.atc.existing import read_text, run_explain, write_profile
     from graphtool.report.atc import explained_data, print_explained
-    from graphtool.report.console import line
+    from graphtool.report.printing import line
 
     found = run_explain(read_text(file), file, cann, model)
     if to_profile is not None:
@@ -116,7 +117,7 @@ def docs(
     from graphtool.errors import show
     from graphtool.graph.save import write_text
     from graphtool.report.atc_options import page
-    from graphtool.report.console import line
+    from graphtool.report.printing import line
 
     text = page()
     same = file.is_file() and file.read_text(encoding="utf-8", errors="replace") == text

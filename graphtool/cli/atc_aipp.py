@@ -37,7 +37,7 @@ def write(
     """Write a configuration: (pixel / scale - mean) / std; and say what changes for the input file."""
     from graphtool.atc.aipp_files import Words, written
     from graphtool.report.atc import print_findings
-    from graphtool.report.console import line
+    from graphtool.report.printing import line
 
     words = Words(preset, mean, std, scale, layout, size, crop, order, model_order, csc, rank)
     text, notes, found = written(words, model, output)
@@ -65,7 +65,7 @@ def check(
     from graphtool.atc.aipp_files import checked, steps
     from graphtool.atc.existing import read_text
     from graphtool.report.atc import finding_data, print_findings
-    from graphtool.report.console import line
+    from graphtool.report.printing import line
 
     ops, found = checked(read_text(file), model, dynamic_size)
     wrong = any(one.level == "error" for one in found)
@@ -97,7 +97,7 @@ def apply(
     """Take an image through AIPP on the CPU, by the formulas of the manuals, and write the model's float32 input."""
     from graphtool.atc.aipp_files import applied, save
     from graphtool.atc.existing import read_text
-    from graphtool.report.console import line
+    from graphtool.report.printing import line
 
     found = applied(read_text(file), image, rank, size, half)
     save(output, found)

@@ -156,8 +156,8 @@ def _models(
     from graphtool.parity.feed_sets import feeds_from
     from graphtool.parity.trials import Trial
     from graphtool.report.compare import compare_report, comparison_data, print_comparison
-    from graphtool.report.console import line
     from graphtool.report.files import wanted, write
+    from graphtool.report.printing import line
     from graphtool.request import budgets_of
 
     before, keep = request.model, request.keep

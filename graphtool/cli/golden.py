@@ -58,7 +58,7 @@ def record(
 ) -> None:
     """Record what a model is and computes, under a new name; where the model is found again goes into the record."""
     from graphtool.golden.recording import prepare_record
-    from graphtool.report.console import line
+    from graphtool.report.printing import line
 
     asked = _asked(model, from_env, from_command, from_run, set_, _feed(feed, seed, shape, always=True), data_set)
     with progress() as watch:
@@ -90,7 +90,7 @@ def update(
     from graphtool.errors import UsageError
     from graphtool.golden.recording import prepare_update
     from graphtool.guard.phases import waits
-    from graphtool.report.console import line
+    from graphtool.report.printing import line
 
     given = _feed(feed, seed or 0, shape, always=seed is not None or bool(feed or shape))
     asked = _asked(model, from_env, from_command, from_run, set_, given, data_set, allow_commands)
@@ -165,8 +165,8 @@ def check_golden(
 def list_goldens(dir_: Folder = Path("golden"), json: Json = False) -> None:
     """List the records: of which model, through which pipeline."""
     from graphtool.golden.suite import read_all
-    from graphtool.report.console import line
     from graphtool.report.golden import print_records, record_data
+    from graphtool.report.printing import line
 
     found = read_all(dir_)
     if json:

@@ -27,8 +27,9 @@ def judge(
     from graphtool.errors import PromiseError
     from graphtool.kept import Keep
     from graphtool.rejudge import rejudge
-    from graphtool.report.console import line, print_rejudged
+    from graphtool.report.console import print_rejudged
     from graphtool.report.data import rejudged_data
+    from graphtool.report.printing import line
     from graphtool.request import budgets_of
 
     keep = Keep(pictures=pictures)

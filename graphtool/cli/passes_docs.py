@@ -20,8 +20,8 @@ def docs(
     from graphtool.cases import catalog_of
     from graphtool.data import data_dir
     from graphtool.errors import show
-    from graphtool.report.console import line
     from graphtool.report.pages import pages, stale, write
+    from graphtool.report.printing import line
 
     source = of or (Path("passes") if any(Path("passes").glob("*.toml")) else data_dir("passes"))
     catalog = catalog_of(source)

@@ -39,7 +39,7 @@ def new(
 ) -> None:
     """Write a commented pass file that passes its own cases, to start from; nothing is overwritten."""
     from graphtool.errors import UsageError, show
-    from graphtool.report.console import line
+    from graphtool.report.printing import line
     from graphtool.rewrite.template import create
 
     flags = (rewrite, edit, region, boundary, native, sequence)

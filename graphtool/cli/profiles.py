@@ -49,7 +49,7 @@ def new(
     """Write a commented profile to start from; nothing is overwritten."""
     from graphtool.atc.profiles import create
     from graphtool.errors import show
-    from graphtool.report.console import line
+    from graphtool.report.printing import line
 
     path = create(name, folder)
     line(f"wrote {show(path)}", "bold")

@@ -81,8 +81,8 @@ def docs(
     """Write a page for each rule, and an index, from the rule files; pages of rules that are gone are removed."""
     from graphtool.errors import show
     from graphtool.lint.rulefile import shipped_rules
-    from graphtool.report.console import line
     from graphtool.report.pages import stale, write
+    from graphtool.report.printing import line
     from graphtool.report.rules import rule_pages
 
     wanted = rule_pages(shipped_rules())

@@ -28,7 +28,7 @@ def icnet(
     ] = "avg",
 ) -> None:
     """Build ICNet (arXiv 1704.08545) with seeded weights: the graph of the deployment guide, without torch."""
-    from graphtool.report.console import line
+    from graphtool.report.printing import line
     from graphtool.zoo.icnet import write_icnet
 
     with progress() as watch:

@@ -11,10 +11,10 @@ from graphtool.atc.ascend_model import AS_OF, Ascend, Change
 from graphtool.comparator.half import LARGEST
 from graphtool.errors import quoted, show
 from graphtool.report.compare import print_columns
-from graphtool.report.console import line
 from graphtool.report.data import document, figures_data
 from graphtool.report.figures import figure_text
 from graphtool.report.finding import Finding, Item, Report
+from graphtool.report.printing import line
 
 _MOST = 6
 

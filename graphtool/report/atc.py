@@ -9,7 +9,7 @@ from typing import Any
 from graphtool.atc.explain import Explained
 from graphtool.atc.finding import Finding
 from graphtool.errors import show
-from graphtool.report.console import line
+from graphtool.report.printing import line
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 _WIDE = 44  # columns for a value

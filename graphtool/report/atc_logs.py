@@ -9,7 +9,7 @@ from graphtool.atc.logs import Seen
 from graphtool.atc.patch import SOURCE
 from graphtool.atc.suspects import Suspect
 from graphtool.errors import show
-from graphtool.report.console import line
+from graphtool.report.printing import line
 
 _GUIDE = "the ICNet guide, Ascend ModelZoo, 2022-03, section 7.3.1"
 

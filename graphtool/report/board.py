@@ -10,10 +10,10 @@ from graphtool.atc.ascend_model import Change
 from graphtool.comparator.board_result import Allowed, Board, Row
 from graphtool.errors import show
 from graphtool.report.ascend import LABEL, changes_data, print_changes
-from graphtool.report.console import line
 from graphtool.report.data import document, figures_data
 from graphtool.report.figures import figure_text
 from graphtool.report.finding import Finding, Item, Report
+from graphtool.report.printing import line
 
 _BLAME = {
     "conversion": "the conversion is at fault: files are further from ONNX than float16 explains",

@@ -11,9 +11,10 @@ from graphtool.lint.engine import Checked
 from graphtool.lint.rule import CONSEQUENCES, LEVELS, Finding, Rule
 from graphtool.parity.metrics import Figures
 from graphtool.report import finding
-from graphtool.report.console import line, names
+from graphtool.report.console import names
 from graphtool.report.data import document, figures_data
 from graphtool.report.figures import figure_text
+from graphtool.report.printing import line
 
 _FEW = 6  # places of a rule that are listed
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}

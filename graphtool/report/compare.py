@@ -9,10 +9,10 @@ from typing import Any
 from graphtool.comparator import Comparison, Divergence, OnFeed, Pair, Row
 from graphtool.errors import quoted, show
 from graphtool.parity.metrics import Figures
-from graphtool.report.console import line
 from graphtool.report.data import document, figures_data
 from graphtool.report.figures import figure_text
 from graphtool.report.finding import Finding, Item, Report
+from graphtool.report.printing import line
 
 _HOW = {
     "map": "mapped", "name": "by name", "structure": "by structure", "type": "by type and shape",

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from graphtool.errors import show
 from graphtool.graph import Graph
 from graphtool.graph.counts import counts_line, op_counts
 from graphtool.job import Result
 from graphtool.report.figures import detail_text, figure_text
+from graphtool.report.printing import Cell, line, table, width
 from graphtool.rewrite import Pass
 from graphtool.step import Step, broken_text
 
@@ -29,23 +25,10 @@ if TYPE_CHECKING:
     from graphtool.parity.verdict import Verdict
     from graphtool.rejudge import Rejudged
 
-_WHOLE = 1 << 20  # characters of a line: no limit
-_PIPED_WIDTH = 110  # columns where there is no terminal to ask
 _MOST_ITEMS = 32  # of a batch whose matrix is printed
 _MOST = 6  # names on a line
 MANY_NODES = 300  # where a comparison costs more than the passes; with a judge it is little beside the runs
 _STYLES = {"applied": "green", "broken": "bold red", "unmatched": "yellow", "unchecked": "yellow"}
-
-
-def console() -> Console:
-    """Return the console for results, on stdout."""
-    width = None if sys.stdout.isatty() else _PIPED_WIDTH
-    return Console(file=sys.stdout, highlight=False, emoji=False, markup=False, width=width)
-
-
-def line(text: str = "", style: str = "") -> None:
-    """Print one line that is not wrapped, so that it can be copied; nothing in it can be an escape sequence."""
-    console().print(Text(show(text, _WHOLE), style=style), soft_wrap=True)
 
 
 _RULES = {
@@ -74,7 +57,7 @@ def print_result(result: Result) -> None:
     line(f"{show(result.request.model)}: {len(before.nodes)} nodes, opset {before.opset()}; {feed}", "bold")
     for note in run.notes:
         line(f"note: {note}", "yellow")
-    console().print(steps_table(run.steps))
+    _print_table(run.steps)
     for step in run.steps:
         _print_step(step)
     if run.closed is not None and run.ok:
@@ -111,21 +94,20 @@ def _feeds_text(panel: Panel) -> str:
     return f"feed {names[0]}" if len(names) == 1 else f"{len(names)} feeds: {'; '.join(names)}"
 
 
-def steps_table(steps: Sequence[Step]) -> Table:
-    """Return the table of what each pass did."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("pass", "matches", "nodes", "promise", "verdict", "seconds"):
-        table.add_column(heading, justify="right" if heading in ("matches", "seconds") else "left")
-    for step in steps:
-        table.add_row(
-            Text(show(step.name)),
+def _print_table(steps: Sequence[Step]) -> None:
+    """Print what each pass did, a row each."""
+    rows: list[tuple[Cell, ...]] = [
+        (
+            show(step.name),
             str(len(step.matches)),
             f"{step.nodes[0]} -> {step.nodes[1]}",
             step.stage.spec.parity,
-            Text(verdict_word(step), style=_STYLES.get(step.status, "")),
+            (verdict_word(step), _STYLES.get(step.status, "")),
             f"{step.apply_seconds + step.judge_seconds:.2f}",
         )
-    return table
+        for step in steps
+    ]
+    table(("pass", "matches", "nodes", "promise", "verdict", "seconds"), rows, right=("matches", "seconds"))
 
 
 def _print_step(step: Step) -> None:
@@ -285,7 +267,7 @@ def print_passes(specs: Sequence[Pass]) -> None:
 def print_pass(spec: Pass) -> None:
     """Print one pass: what, why, parameters, cases."""
     line(f"{spec.name}: {spec.summary}", "bold")
-    for text in textwrap.wrap(spec.why, min(console().width, _PIPED_WIDTH)):
+    for text in textwrap.wrap(spec.why, width()):
         line(text)
     needs = ", ".join(f"opset {sign}{bound}" for sign, bound in spec.requires.opset)
     line(f"promise: {spec.parity}" + (f"; needs {needs}" if needs else ""))

@@ -14,7 +14,7 @@ from graphtool.analysis.measure import Group, ModelCost, NodeCost, measure, op_o
 from graphtool.analysis.roofline import Bound, Roofline, against_measured, roofline
 from graphtool.errors import UsageError, show
 from graphtool.graph import Graph
-from graphtool.report.console import line
+from graphtool.report.printing import line
 
 BY = ("node", "op", "scope")
 _TOP = 20  # rows on a terminal

@@ -13,10 +13,10 @@ from graphtool.errors import show
 from graphtool.finding import Bisected, Ranks, Tuning, unit_text
 from graphtool.parity.feed import Feed
 from graphtool.parity.metrics import Figures
-from graphtool.report.console import line
 from graphtool.report.data import figures_data
 from graphtool.report.figures import figure_text
 from graphtool.report.pictures import curve
+from graphtool.report.printing import line
 
 _MANY = 40  # matches that are listed one by one
 

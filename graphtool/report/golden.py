@@ -9,15 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
 from graphtool.errors import show
 from graphtool.golden.files import OUTPUTS, RUN
 from graphtool.golden.records import Record
-from graphtool.report.console import console, line
 from graphtool.report.data import document
 from graphtool.report.finding import Finding, Item, Report, Status
+from graphtool.report.printing import Cell, line, table
 
 Entry = Mapping[str, Any]
 
@@ -47,14 +44,14 @@ def record_data(name: str, kept: Record | str) -> dict[str, Any]:
 
 def print_records(found: Sequence[tuple[str, Record | str]]) -> None:
     """Print which records there are, and what each is about."""
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for name, kept in found:
         if isinstance(kept, str):
-            rows.append((name, "", "", "", Text(f"broken: {show(kept, _ASCII)}", style="red")))
+            rows.append((name, "", "", "", (f"broken: {show(kept, _ASCII)}", "red")))
             continue
         source = str(kept.source) if kept.source else f"{kept.model or 'a model'} (to be named)"
         onnxruntime = kept.versions.get("onnxruntime", "")
-        rows.append((name, str(kept.nodes), source, kept.passes or "", Text(show(onnxruntime))))
+        rows.append((name, str(kept.nodes), source, kept.passes or "", show(onnxruntime)))
     _print(("record", "nodes", "model", "pipeline", "onnxruntime"), rows)
 
 
@@ -100,10 +97,10 @@ def golden_report(entries: Sequence[Entry], folder: Path) -> Report:
     return Report("golden check", str(folder), ok, counts(entries), columns, items, findings, data)
 
 
-def _row(entry: Entry) -> tuple[str, str, str, str, Text]:
+def _row(entry: Entry) -> tuple[str, str, str, str, Cell]:
     graph, outputs, error = _cells(entry)
     tail = f": {show(entry['reason'], _ASCII)}" if entry["reason"] else ""
-    return entry["name"], graph, outputs, error, Text(entry["status"] + tail, style=_STYLES[entry["status"]])
+    return entry["name"], graph, outputs, error, (entry["status"] + tail, _STYLES[entry["status"]])
 
 
 def _cells(entry: Entry) -> tuple[str, str, str]:
@@ -138,10 +135,5 @@ def _print_faults(entry: Entry) -> None:
             line(text, "red")
 
 
-def _print(headings: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(show(cell)) if isinstance(cell, str) else cell for cell in row))
-    console().print(table)
+def _print(headings: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    table(headings, [[show(cell) if isinstance(cell, str) else cell for cell in row] for row in rows])

@@ -7,8 +7,9 @@ from typing import Any
 
 from graphtool.errors import PassError, show
 from graphtool.explain import Explanation, Look, reasons
-from graphtool.report.console import line, names
+from graphtool.report.console import names
 from graphtool.report.data import pass_data
+from graphtool.report.printing import line
 from graphtool.rewrite import Pass
 from graphtool.rewrite.catalog import Entry
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
 from graphtool.atc import options as atc
 from graphtool.atc.profile import Profile
 from graphtool.atc.profiles import Listed, Tried, facts
 from graphtool.errors import show
-from graphtool.report.console import console, line
+from graphtool.report.printing import Cell, line, table
 
 
 def listed_data(one: Listed) -> dict[str, Any]:
@@ -59,17 +56,15 @@ def tried_data(one: Tried) -> dict[str, Any]:
 
 def print_listing(found: Sequence[Listed]) -> None:
     """Print the list."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("profile", "chip", "CANN", "operators", "summary"):
-        table.add_column(heading)
+    rows: list[tuple[Cell, ...]] = []
     for one in found:
         if one.profile is None:
-            table.add_row(Text(show(one.word)), "", "", "", Text(show(one.fault, 400), style="red"))
+            rows.append((show(one.word), "", "", "", (show(one.fault, 400), "red")))
             continue
         profile = one.profile
         words = (one.word, profile.soc, profile.cann or "", profile.operators or "no table", profile.summary)
-        table.add_row(*(Text(show(word, 200)) for word in words))
-    console().print(table)
+        rows.append(tuple(show(word, 200) for word in words))
+    table(("profile", "chip", "CANN", "operators", "summary"), rows)
 
 
 def print_profile(profile: Profile) -> None:

@@ -9,7 +9,7 @@ from onnx import NodeProto
 
 from graphtool.errors import show
 from graphtool.reduction import Written
-from graphtool.report.console import line
+from graphtool.report.printing import line
 
 _MANY = 20  # nodes of a model that are listed
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from graphtool.errors import show
 from graphtool.lint.rule import CONSEQUENCES, LEVELS, Case, Rule
-from graphtool.report.console import line
 from graphtool.report.pages import GENERATED, cell, dedented, fenced, prose, wrapped
+from graphtool.report.printing import line
 
 _INTRO = """{count} rules, for Ascend 310 first. Each says what is looked for, what the target makes of it, from
 which source and as of when, and the pass that helps. Nothing was tried on a device. `graphtool check MODEL --profile
