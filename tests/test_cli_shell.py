@@ -67,6 +67,21 @@ def test_help_imports_nothing_heavy(cli: Cli, words: list[str]) -> None:
     assert (ended.returncode, ended.stderr) == (0, "[]\n")
 
 
+@pytest.mark.parametrize("own", [{}, {"OPENBLAS_THREAD_TIMEOUT": "20"}], ids=["ours", "the user's"])
+def test_threads_of_openblas_do_not_spin(cli: Cli, own: dict[str, str]) -> None:
+    code = (
+        "import os, sys\n"
+        "from graphtool.cli.main import command\n"
+        "sys.argv = ['graphtool', '--version']\n"
+        "try:\n"
+        "    command()\n"
+        "finally:\n"
+        "    print(os.environ['OPENBLAS_THREAD_TIMEOUT'], file=sys.stderr)\n"
+    )
+    ended = child([sys.executable, "-c", code], cli.folder, **own)
+    assert (ended.returncode, ended.stderr) == (0, f"{own.get('OPENBLAS_THREAD_TIMEOUT', '14')}\n")
+
+
 def test_completion(cli: Cli) -> None:
     ended = child(
         ["graphtool", "--show-completion", "bash"], cli.folder, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1"

@@ -51,7 +51,7 @@ def print_records(found: Sequence[tuple[str, Record | str]]) -> None:
             continue
         source = str(kept.source) if kept.source else f"{kept.model or 'a model'} (to be named)"
         onnxruntime = kept.versions.get("onnxruntime", "")
-        rows.append((name, str(kept.nodes), source, kept.passes or "", show(onnxruntime)))
+        rows.append((name, str(kept.nodes), source, kept.passes or "", onnxruntime))
     _print(("record", "nodes", "model", "pipeline", "onnxruntime"), rows)
 
 

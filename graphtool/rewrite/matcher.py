@@ -189,7 +189,7 @@ class Matcher:
         return slot is not None and self._node(self._makers[name][0], slot, then)
 
     def _maker(self, name: str, value: Operand) -> int | None:
-        """Return where ``value`` is made, if by an operator that the statement that makes ``name`` allows."""
+        """Return where ``value`` is made, if at the output at which a statement makes ``name``."""
         number, position = self._makers[name]
         slot = self.graph.index.producer_slot(value) if isinstance(value, str) else None
         if slot is None:
@@ -200,7 +200,7 @@ class Matcher:
         node = self.graph.node(slot)
         if node is None or position >= len(node.output) or node.output[position] != value:
             return None
-        return slot if self._is_op(number, node) else None
+        return slot
 
     def _is_op(self, number: int, node: NodeProto | None) -> bool:
         if node is not None and same_op(self.pattern.nodes[number], node):
@@ -226,8 +226,10 @@ class Matcher:
         next_made = bool(many) and names[1] in self._makers and names[1] not in wanted.many
         for length in range(longest + 1) if many else [longest] * (longest >= 0):
             # nearly all of a thousand inputs are made by another operator: no stretch is cut off for those
-            if next_made and self._maker(names[1], given[length]) is None:
-                continue
+            if next_made:
+                slot = self._maker(names[1], given[length])
+                if slot is None or not self._is_op(self._makers[names[1]][0], self.graph.node(slot)):
+                    continue
             mark = len(self._trail)
             self._set(self.binding.values, names[0], tuple(given[:length]))
             if self._parted(wanted, names[1:], given[length:], then):
