@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from graphtool import job, pipeline
+from graphtool.analysis.bind import bound
 from graphtool.atc.ascend_model import chip_model, with_semantics
+from graphtool.atc.command import told_shapes
 from graphtool.atc.profile import Profile
 from graphtool.atc.target import Target, shapes_of
 from graphtool.atc.words import parse_batches, parse_option
-from graphtool.errors import GraphtoolError
+from graphtool.errors import GraphtoolError, ProfileError
 from graphtool.graph import Graph
 from graphtool.lint.engine import Checked, check
 from graphtool.lint.rulefile import selected, shipped_rules
@@ -45,9 +48,23 @@ class CheckRequest:
     strict: bool = False
 
 
+class Sized(NamedTuple):
+    """A graph at the shapes that ATC is told, ``shapes`` of inputs with open sizes, and the batches that are wanted.
+
+    ``fault`` is why ``atc emit`` has no command for it.
+    """
+
+    graph: Graph
+    shapes: dict[str, tuple[int, ...]]
+    batches: tuple[int, ...]
+    fault: str = ""
+
+
 @dataclass(slots=True)
 class CheckResult:
     """What a check came to: ``before``, and after ``--fix`` the run of passes and ``after``.
+
+    ``sized`` is the graph that was looked at last.
 
     ``left`` are passes that would help and were not run, each with the reason. ``float32`` compares the outputs of the
     fixed model with those of the original; ``float16`` does so with the fixed model as the model of the chip computes
@@ -58,6 +75,7 @@ class CheckResult:
     profile: Profile
     graph: Graph
     before: Checked
+    sized: Sized
     after: Checked | None = None
     run: job.Result | None = None
     left: dict[str, str] = field(default_factory=dict)
@@ -88,15 +106,34 @@ def check_model(request: CheckRequest, watch: Watch = lambda _: None) -> CheckRe
     watch("loading")
     graph = Graph.load(request.model)
     sound(graph)
-    aim = Aim.of(profile, request.cann)
+    sized = _sized(graph, profile, request.shapes)
+    aim = replace(Aim.of(profile, request.cann), batches=sized.batches)
     if request.run or request.feed:
-        aim = replace(aim, feed=feed_for(graph, request.feed, request.seed, request.shapes))
-    shapes_of(request.shapes)
-    result = CheckResult(request, profile, graph, check(graph, rules, aim, watch))
+        aim = replace(aim, feed=feed_for(sized.graph, request.feed, request.seed, request.shapes))
+    result = CheckResult(request, profile, graph, check(sized.graph, rules, aim, watch), sized)
     if request.fix:
         _fix(result, watch)
         result.left = {word: why for word, why in result.left.items() if why and word in result.latest.fixes}
     return result
+
+
+def _sized(graph: Graph, profile: Profile, words: Sequence[str]) -> Sized:
+    """Return a graph as ATC compiles it: inputs with open sizes have the shapes that the commands of ``atc emit`` say.
+
+    Inputs that nothing fixes stay open. Raises UsageError or ProfileError for a ``--shape`` that does not fit.
+    """
+    given = shapes_of(words)
+    fixed = {value.name for value in graph.inputs if value.static}
+    try:
+        told = told_shapes(graph, profile, given)
+    except ProfileError as error:
+        if fixed & given.keys():
+            raise
+        return Sized(bound(graph, given), given, profile.batches, str(error))
+    sizes = {name: shape for name, shape in told.sizes().items() if name not in fixed}
+    batches = told.batches if told.fixed not in (None, told.batches[0]) else ()
+    where = "--shape" if given else "the shapes that ATC is told"
+    return Sized(bound(graph, sizes, where), sizes, profile.batches or batches)
 
 
 def _fix(result: CheckResult, watch: Watch) -> None:
@@ -122,7 +159,8 @@ def _fix(result: CheckResult, watch: Watch) -> None:
         )  # fmt: skip
         result.run = job.run(run, watch)
         graph = result.run.run.graph
-        found = result.after = check(graph, result.before.rules, result.before.aim, watch, [*words, *idle])
+        result.sized = _sized(graph, result.profile, request.shapes)
+        found = result.after = check(result.sized.graph, result.before.rules, result.before.aim, watch, [*words, *idle])
     if result.run is not None:
         _compare(result, watch)
 

@@ -93,6 +93,12 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
         raise UsageError("a budget cannot be held with --no-check")
     if request.keep is not None and not request.checked:
         raise UsageError("--save-outputs and --pictures are of outputs, and with --no-check there are none")
+    judged = {
+        "--feed": request.feed, "--feeds": request.feeds, "--extremes": request.extremes, "--truth": request.truth
+    }  # fmt: skip
+    asked = [word for word, given in judged.items() if given]
+    if asked and not request.checked:
+        raise UsageError(f"{asked[0]} is of the check that --no-check leaves out; give one of them")
     trials = trials_for(graph, request, profile) if request.checked else None
     watch("running the original, twice")
     try:

@@ -35,10 +35,9 @@ def write_reproducer(stem: str, state: Run, step: Step, budgets: Sequence[Budget
     if feed is not None:
         write_npz(folder / "feed.npz", feed)
         words += ["--feed", f"{folder}/feed.npz"]
+        words += ["--truth"] if state.judge is not None and state.judge.truth else []
     else:
         words += ["--no-check"]
-    if state.judge is not None and state.judge.truth:
-        words += ["--truth"]
     for budget in budgets:
         words += [f"--{budget.kind}", f"{budget.where()}{budget.metric}={budget.bound!r}"]
     command = shlex.join(words)

@@ -242,6 +242,7 @@ def test_a_run_says_what_each_pass_costs(cli: Cli) -> None:
 
 def test_wrong_words(cli: Cli) -> None:
     cli.save("m.onnx", NET)
+    assert "give --by scope" in cli.refused("inspect", "m.onnx", "--depth", "2")
     assert "nothing is published here of Ascend910" in cli.refused("inspect", "m.onnx", "--soc", "Ascend910")
     assert "--shape: no input named 'z'" in cli.refused("inspect", "m.onnx", "--shape", "z:1")
     assert "--csv and --json" in cli.refused("inspect", "m.onnx", "--csv", "--json")

@@ -205,6 +205,7 @@ def test_exit_codes_and_selection(cli: Cli) -> None:
     fixed = cli("check", "m.onnx", "--fix", "-o", "f.onnx")
     assert fixed.code == 0 and "clip_bounds: applied, 1 matches" in fixed.out
     assert "no rule 'XYZ'" in cli.refused("check", "m.onnx", "--select", "XYZ")
+    assert "give --fix with it" in cli.refused("check", "m.onnx", "-o", "f.onnx")
     assert "is not a CANN version" in cli.refused("check", "m.onnx", "--cann", "five")
 
 
@@ -227,6 +228,51 @@ def test_activations_are_measured_when_asked(cli: Cli) -> None:
     assert not any(one["rule"] == "FLT003" for one in cli("check", "m.onnx", "--json").json()["findings"])
     findings = cli("check", "m.onnx", "--run", "--json").json()["findings"]
     assert [one["where"] for one in findings if one["rule"] == "FLT003"] == ["m"]
+
+
+DYNAMIC = """g (float[N,85,W,2] x, int64[N] i) => (float[N,2,W,85] y, int64[N] j) {
+  [t] y = Transpose<perm = [0,3,2,1]>(x) [u] j = Identity(i) }"""
+
+
+@pytest.mark.parametrize(
+    ("words", "sizes", "rules", "missing"),
+    [
+        ([], {}, {"INP001", "TRN002"}, "dimension 2 is 'W'; give --shape x:DIMS"),
+        (["--batch", "4"], {}, {"INP001", "TRN002"}, "give --shape x:DIMS"),
+        (["--shape", "x:4,85,3,2"], {"x": [4, 85, 3, 2], "i": [4]}, set(), None),
+        (["--shape", "x:4,85,3,2", "--batch", "2,4"], {"x": [2, 85, 3, 2], "i": [2]}, set(), None),
+        (["--atc", "dynamic_dims=1,9;2,9", "--atc", "input_shape=x:-1,85,-1,2;i:2"], {"i": [2]}, {"TRN002"}, None),
+    ],
+)
+def test_open_sizes_are_those_that_atc_is_told(
+    cli: Cli, words: list[str], sizes: dict[str, list[int]], rules: set[str], missing: str | None
+) -> None:
+    cli.save("m.onnx", DYNAMIC)
+    said = cli("check", "m.onnx", "--json", "--select", "INP,TRN", *words).json()
+    assert said["sizes"] == sizes and {one["rule"] for one in said["findings"]} == rules
+    assert (missing in said["no_command"]) if missing else said["no_command"] is None
+    shown = cli("check", "m.onnx", *words).out
+    assert ("open sizes as ATC is told them: " in shown) == bool(sizes)
+    assert ("atc emit has no command for it" in shown) == bool(missing)
+
+
+def test_a_shape_that_does_not_fit_is_refused(cli: Cli) -> None:
+    cli.save("m.onnx", DYNAMIC)
+    assert "no input named 'z'" in cli.refused("check", "m.onnx", "--shape", "z:1")
+    assert "4 dimensions" in cli.refused("check", "m.onnx", "--shape", "x:1,2")
+    cli.save("f.onnx", "g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }")
+    assert "dimension 1 is 4 in the graph, not 5" in cli.refused("check", "f.onnx", "--shape", "x:1,5")
+
+
+def test_a_batch_is_freed_where_one_is_asked_for_and_checked_at_it(cli: Cli) -> None:
+    """Freed unasked it left an open input, which ATC refuses: the fix of a note ended in an error."""
+    cli.save("m.onnx", "g (float[1,4,2,2] x) => (float[1,16] y) <int64[2] n = {1,16}> { [f] y = Reshape(x, n) }")
+    assert "no model was written" in cli.ok("check", "m.onnx", "--unsafe-fixes", "-o", "f.onnx", "--select", "BAT")
+    for words in (["--batch", "1,4"], ["--shape", "x:4,4,2,2"]):
+        said = cli("check", "m.onnx", "--json", "--select", "BAT,INP", *words).json()
+        assert [one["rule"] for one in said["findings"]] == ["BAT001"], words
+    fixed = cli.ok("check", "m.onnx", "--unsafe-fixes", "-o", "f.onnx", "--batch", "4", "--select", "BAT,INP")
+    assert "set_batch: applied" in fixed and "left after the fix: nothing found" in fixed
 
 
 def test_every_report_says_the_same(cli: Cli) -> None:

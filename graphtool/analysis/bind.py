@@ -9,7 +9,7 @@ from graphtool.graph import Graph
 from graphtool.natives import set_input_shapes
 
 
-def bound(graph: Graph, shapes: Mapping[str, Sequence[int]]) -> Graph:
+def bound(graph: Graph, shapes: Mapping[str, Sequence[int]], where: str = "--shape") -> Graph:
     """Return ``graph`` with inputs of these shapes; itself where none are given. Raises UsageError for a misfit.
 
     A symbol that an input's shape fixes is that number wherever another input has it.
@@ -31,5 +31,5 @@ def bound(graph: Graph, shapes: Mapping[str, Sequence[int]]) -> Graph:
     try:
         set_input_shapes.apply(own, given)
     except PassError as error:
-        raise UsageError(f"--shape: {error}") from None
+        raise UsageError(f"{where}: {error}") from None
     return own

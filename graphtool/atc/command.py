@@ -97,6 +97,11 @@ def emit(
     return commands
 
 
+def told_shapes(graph: Graph, profile: Profile, shapes: Mapping[str, Sequence[int]]) -> Shapes:
+    """Return the shapes that the commands of :func:`emit` tell ATC; raises ProfileError as it does."""
+    return plan(graph, _request(_wished(profile, {}), (), shapes))
+
+
 def _wished(profile: Profile, overrides: Mapping[str, str]) -> Wishes:
     try:
         own = dict(checked(name, value) for name, value in overrides.items())

@@ -66,6 +66,12 @@ class Shapes:
     fixed: int | None
     notes: tuple[str, ...] = ()
 
+    def sizes(self) -> dict[str, tuple[int, ...]]:
+        """Return each shape in numbers, at the first batch; without those in which gears leave a -1."""
+        first = self.batches[0]
+        sized = {name: tuple(first if isinstance(d, str) else d for d in dims) for name, dims in self.inputs.items()}
+        return {name: dims for name, dims in sized.items() if -1 not in dims}
+
     def text(self, batch: int) -> str:
         """Return input_shape at a batch; raises SpellingError where a name cannot be spelled there."""
         sized = {name: [batch if isinstance(d, str) else d for d in dims] for name, dims in self.inputs.items()}

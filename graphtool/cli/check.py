@@ -62,9 +62,12 @@ def check(
     """Find what the target refuses, runs on AI CPU, computes otherwise or slows down, before ATC runs."""
     from graphtool.atc.target import Target
     from graphtool.checking import CheckRequest, check_model
+    from graphtool.errors import UsageError
     from graphtool.report.checks import check_data, check_report, print_check
     from graphtool.report.files import wanted, write
 
+    if output is not None and not (fix or unsafe_fixes):
+        raise UsageError("-o names the fixed model; give --fix with it")
     target = Target(profile, soc, batch, tuple(atc or ()))
     request = CheckRequest(
         model, target, cann, words_of(select), words_of(ignore), run, tuple(feed or ()), tuple(shape or ()), seed,

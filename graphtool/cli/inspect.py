@@ -42,6 +42,8 @@ def inspect(
     from graphtool.report.costs import costs_csv, costs_data, costs_of, print_costs, print_sums
     from graphtool.request import sound
 
+    if depth is not None and (by is None or by.value != "scope"):
+        raise UsageError("--depth cuts scopes; give --by scope with it")
     if csv and json:
         raise UsageError("--csv and --json both want stdout; give one")
     device = Target(profile, soc).load().soc if profile is not None or soc is not None else None

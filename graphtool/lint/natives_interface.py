@@ -54,7 +54,7 @@ def _blocked(ground: Ground, rule: Rule, now: int, batch: int) -> Iterator[Findi
         return
     kinds = {node.name: node.op_type for node in ground.graph.nodes}
     for name in found.nodes:
-        finding = at(rule, "node", name, batch=batch, now=now, what="it can be freed")
+        finding = at(rule, "node", name, batch=batch, now=now, what="set_batch frees it")
         yield replace(finding, op=kinds.get(name, ""))
     if found.fault:
         fault = at(rule, "model", "batch", batch=batch, now=now, what=f"and it cannot be freed: {found.fault}")

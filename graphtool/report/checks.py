@@ -25,6 +25,9 @@ def print_check(result: CheckResult, everything: bool) -> None:
     """Print what a check found: a line a rule, with its places under it; after ``--fix`` before and after."""
     before, after = result.before, result.after
     line(f"{show(result.request.model)}: {_target(before)}", "bold")
+    if result.sized.shapes:
+        shapes = (f"{show(name)} {'x'.join(map(str, shape))}" for name, shape in result.sized.shapes.items())
+        line(f"open sizes as ATC is told them: {', '.join(shapes)}")
     if after is not None and result.run is not None:
         _print_fixed(result)
         line(f"left after the fix: {_counts(after)}", "bold")
@@ -110,6 +113,8 @@ def _print_hints(result: CheckResult) -> None:
     if foreign:
         chips = ", ".join(sorted({chip for rule in foreign for chip in rule.devices}))
         line(f"no rules for {show(soc)} of its own: {len(foreign)} for {chips} were not applied", "yellow")
+    if result.sized.fault:
+        line(f"graphtool atc emit has no command for it: {show(result.sized.fault, 400)}", "yellow")
     for word, reason in result.left.items():
         line(f"{word} was not run: {show(reason, 300)}", "cyan")
     fixes = result.latest.fixes
@@ -152,6 +157,8 @@ def check_data(result: CheckResult) -> dict[str, Any]:
         "ok": result.ok,
         "soc": checked.aim.soc,
         "cann": checked.aim.cann_text or None,
+        "sizes": {name: list(shape) for name, shape in result.sized.shapes.items()},
+        "no_command": result.sized.fault or None,
         "rules": [rule.id for rule in checked.rules],
         "not_for_target": {left.rule.id: left.reason for left in checked.left},
         "findings": [_finding_data(found) for found in checked.findings],

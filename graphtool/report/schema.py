@@ -219,6 +219,8 @@ KINDS: Mapping[str, Mapping[str, Schema]] = {
     },
     "check": {
         "model": TEXT, "ok": FLAG, "soc": TEXT, "cann": nullable(TEXT), "rules": WORDS, "not_for_target": by_name(TEXT),
+        "sizes": noted("The shapes at which inputs with open sizes were looked at.", by_name(many(COUNT))),
+        "no_command": noted("Why atc emit has no command for the model.", nullable(TEXT)),
         "findings": many(LINT), "undecided": many(table(rule=TEXT, where=TEXT, reason=TEXT)), "counts": TALLY,
         "fixes": WORDS, "fix": nullable(FIX),
     },
