@@ -44,6 +44,25 @@ def test_equal_edits_share_a_line() -> None:
     ]
 
 
+def test_nodes_of_another_op_type_share_a_line_and_pass_on_no_weight() -> None:
+    """A scale at the place of a kernel was a weight that had changed its type and its name."""
+    head = "g (float[1,2,4,4] x) => (float[1,2,4,4] y) <float[2,2,1,1] {}, float[2,2,1,1] {}"
+    before = f"""{head.format("v = {1,2,3,4}", "w = {2,3,4,5}")}, float[2] s = {{5,6}}, float[2] b = {{7,8}}> {{
+      [c] p = Conv(x, v) [n] q = BatchNormalization(p, s, b, b, s)
+      [d] r = Conv(q, w) [m] y = BatchNormalization(r, s, b, b, s) }}"""
+    after = f"""{head.format("k = {5,6,7,8}", "l = {1,9,1,9}")}> {{
+      [n] q = Conv<pads = [0,0,0,0]>(x, k) [m] y = Conv<pads = [0,0,0,0]>(q, l) }}"""
+    assert diff(of(before), of(after)).lines() == [
+        "2 nodes changed, 2 removed, 2 weights added, 4 removed",
+        "~ 2 BatchNormalization: op type BatchNormalization -> Conv (pads [0,0,0,0]): n, m",
+        "- 2 Conv: c, d",
+        "+ 2 weights float32[2,2,1,1]: k, l",
+        "- 2 weights float32[2,2,1,1]: v, w",
+        "- 2 weights float32[2]: s, b",
+        "op counts: BatchNormalization 2 -> 0",
+    ]
+
+
 def test_rewired_inputs_say_what_they_read() -> None:
     found = edited(NET, ("c = Mul (b, mask)", "c = Mul (mask, a)"))
     assert only(found, "nodes")

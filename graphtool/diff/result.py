@@ -111,7 +111,8 @@ class Diff:
     def lines(self, limit: int = 20) -> list[str]:
         """Return the difference as lines of text fit for a terminal, at most ``limit`` for a list of one sort.
 
-        The first is the summary. The others start with ``+`` (added), ``-`` (removed), ``~`` (changed) or ``>``
+        The first is the summary. Of a node with another op type only the attributes of the new one are told; the rest
+        is in :meth:`to_json`. The others start with ``+`` (added), ``-`` (removed), ``~`` (changed) or ``>``
         (renamed or moved); the last may be the op counts.
         """
         return text.lines(self, limit)

@@ -185,7 +185,10 @@ def _used_alike(m: Matching, x: str, y: str) -> bool:
 
 
 def match_weights(m: Matching) -> None:
-    """Pair weights that names left over: same bytes, same place at a paired node, same name, same bytes in order."""
+    """Pair weights that names left over: same bytes, same place at a paired node, same name, same bytes in order.
+
+    Places of two op types are not the same: the scale of a BatchNormalization is no kernel of the Conv in its stead.
+    """
     contents = _match_equal_weights(m)
     left_b = {name for name in m.b.weights if name not in m.origins}
     if not left_b:
@@ -198,7 +201,7 @@ def match_weights(m: Matching) -> None:
                 other = m.forward[reader]
                 y = m.b.reads[other][position] if other >= 0 and position < len(m.b.reads[other]) else ""
                 same = (True, x) in contents and contents[True, x] == contents.get((False, y))
-                if y in left_b and (same or not equal):
+                if y in left_b and (same or (not equal and m.a.ops[reader] == m.b.ops[other])):
                     m.pair_weight(x, y)
                     left_b.discard(y)
                     break

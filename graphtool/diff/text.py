@@ -63,10 +63,10 @@ def _changed(noun: str, changed: Iterable[Changed]) -> list[str]:
     for item in changed:
         now = f" (now {show(item.after)})" if item.after != item.name else ""
         kind = item.kind if noun == "node" else noun
-        groups.setdefault((kind, item.details), []).append(f"{show(item.name)}{now}")
+        groups.setdefault((kind, _told(item.details)), []).append(f"{show(item.name)}{now}")
     found = []
     for (kind, details), names in groups.items():
-        what = ", ".join(_detail(detail) for detail in details)
+        what = _details(details)
         one = len(names) == 1
         kinds = kind if noun == "node" else f"{kind}s"
         found.append(
@@ -75,16 +75,37 @@ def _changed(noun: str, changed: Iterable[Changed]) -> list[str]:
     return found
 
 
+def _told(details: tuple[Detail, ...]) -> tuple[Detail, ...]:
+    """Return what a line says: of a node with another op type not what the old one had, nor how both are wired."""
+    if not _of_another_type(details):
+        return details
+    return (details[0], *(d for d in details[1:] if d.before is None and d.what.startswith(("attribute ", "body "))))
+
+
+def _of_another_type(details: Sequence[Detail]) -> bool:
+    return bool(details) and details[0].what == "op type"
+
+
+def _details(details: Sequence[Detail]) -> str:
+    if _of_another_type(details):
+        its = ", ".join(f"{show(d.what.removeprefix('attribute '))} {show(d.after or '')}" for d in details[1:])
+        return _detail(details[0]) + (f" ({its})" if its else "")
+    return ", ".join(map(_detail, details))
+
+
 def _entries(noun: str, entries: Iterable[Entry]) -> list[str]:
-    if noun != "node":
+    """Return a line for each op type of nodes and each type of weights, and one for anything else."""
+    if noun not in ("node", "weight"):
         return [f"{noun} {show(entry.name)} {show(entry.kind)}".rstrip() for entry in entries]
     groups: dict[str, list[str]] = {}
     for entry in entries:
-        groups.setdefault(entry.kind, []).append(show(entry.name))
-    return [
-        f"{show(op)} {names[0]}" if len(names) == 1 else f"{len(names)} {show(op)}: {_list(names)}"
-        for op, names in groups.items()
-    ]
+        groups.setdefault(show(entry.kind), []).append(show(entry.name))
+    found = []
+    for kind, names in groups.items():
+        one = f"{kind} {names[0]}" if noun == "node" else f"weight {names[0]} {kind}"
+        kinds = kind if noun == "node" else f"weights {kind}"
+        found.append(one if len(names) == 1 else f"{len(names)} {kinds}: {_list(names)}")
+    return found
 
 
 def _renamed_and_moved(noun: str, part: Part) -> Iterator[str]:
