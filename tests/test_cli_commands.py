@@ -292,7 +292,11 @@ def test_passes_test_wants_cases(cli: Cli) -> None:
     cli.write("rules/lie.toml", LIE)
     ended = cli("passes", "test", "rules")
     assert ended.code == 1
-    assert "no negative case" in ended.out and "no positive case" in ended.out
+    assert "FAILED lie: -: no case: show what it does" in ended.out
+    cli.write("rules/true.toml", TRUE.rpartition("[[case]]")[0])
+    assert cli("passes", "test", "rules/true.toml").code == 0
+    ended = cli("passes", "test", "rules/true.toml", "--strict")
+    assert ended.code == 1 and "no negative case: show a graph that it leaves unchanged" in ended.out
 
 
 # -- golden

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 from clirun import Cli, fit_for_a_terminal
 
-from graphtool.cases import model_of, run_entry
+from graphtool.cases import difference, model_of, run_entry
 from graphtool.cases_child import run_guarded
 from graphtool.cli.passes_new import Kind
 from graphtool.data import data_dir
@@ -372,6 +372,19 @@ before = '''g (float[2] x) => (float[2] l) <int64 trips = {1000000000000}, bool 
     co = Identity(ci)  o = Neg(c) }> }'''
 after = "g (float[2] x) => (float[2] y) { y = Neg(x) }"
 """
+
+
+def test_a_case_says_nothing_of_the_order_of_nodes() -> None:
+    text = "g (float[2] x) => (float[2] y, float[2] z) {{ {} }}"
+    one, two, other = (
+        model_of(text.format(nodes), 17)
+        for nodes in (
+            "a = Neg(x) b = Exp(x) y = Add(a, b) z = Abs(a)",
+            "b = Exp(x) c = Neg(x) z = Abs(c) y = Add(c, b)",
+            "b = Exp(x) c = Neg(x) z = Abs(b) y = Add(c, b)",
+        )
+    )
+    assert difference(one, two) == "" and "Abs" in difference(one, other)
 
 
 def test_a_case_that_does_not_end_is_a_fault_of_its_file(tmp_path: Path) -> None:

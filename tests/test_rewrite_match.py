@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import graph_of
 from onnx import helper
-from rewriting import apply, lines, pass_of, reasons, rule_of
+from rewriting import apply, lines, pass_of, places, reasons, rule_of
 
 from graphtool.errors import PassError
 from graphtool.graph import Graph, nodes
@@ -102,6 +102,44 @@ def test_an_input_that_the_pattern_leaves_out_must_be_absent() -> None:
     assert reasons(apply(spec, text)[1]) == ["input 'l' is there where none is wanted"]
     _, found = apply(rule_of("y = Clip(x)", "y = Identity(x)"), text)
     assert reasons(found) == ["3 inputs where at most 1 are wanted (at 'Clip_0')"]
+
+
+def test_what_a_default_stands_for_is_still_absent() -> None:
+    spec = rule_of(
+        "y = Clip(x, low)", "y = Clip(x, l)",
+        "default = { low = '0' }\nlet = { l = 'like(low, x)' }\nwhere = ['not present(low)']",
+    )  # fmt: skip
+    graph, found = apply(
+        spec, "g (float[2] x) => (float[2] y, float[2] z) <float m = {1}> { y = Clip(x) z = Clip(x, m) }"
+    )
+    assert places(found) == ["Clip_0"] and lines(graph) == ["y = Clip(x, Clip_0/l)", "z = Clip(x, m)"]
+
+
+@pytest.mark.parametrize(
+    ("match", "nodes", "reason"),
+    [
+        (
+            "a = Neg(x)  b = Neg(z)  y = Add(a, b)",
+            "a = Neg(x) y = Add(a, a)",
+            "one node cannot be two statements of the match (at 'Neg_0')",
+        ),
+        ("a = Neg(x)  y = Exp(x)", "y = Neg(x)", "no other Exp reads 'x'"),
+        (
+            "a, b = TopK(x, k)  y = Neg(b)",
+            "a, b = TopK(x, k) y = Neg(a)",
+            "b is to be output 1, but 'a' is another (at 'TopK_0')",
+        ),
+        (
+            "y = Concat<axis = 0>(p, *q, r)",
+            "y = Concat<axis = 0>(x)",
+            "1 inputs where at least 2 are wanted (at 'Concat_0')",
+        ),
+    ],
+)
+def test_no_near_miss_is_without_a_reason(match: str, nodes: str, reason: str) -> None:
+    made = "a, y" if match.startswith("a = Neg(x)  y") else "y"
+    text = f"g (float[2] x) => (float[2] y) <int64[1] k = {{2}}> {{ {nodes} }}"
+    assert reasons(apply(rule_of(match, f"{made} = t.Nothing()"), text)[1]) == [reason]
 
 
 def test_absent_can_be_asked_for() -> None:
@@ -392,13 +430,61 @@ def test_a_search_without_end_is_given_up() -> None:
 
 
 def test_a_rule_that_matches_its_own_result_is_stopped() -> None:
-    for replace in ("y = Relu(x)", "t = Relu(x)  y = Relu(t)"):
-        graph = graph_of("g (float[2] x) => (float[2] y) { y = Relu(x) }")
-        before = graph.proto.SerializeToString(deterministic=True)
-        with pytest.raises(PassError) as error:
-            apply(rule_of("y = Relu(x)", replace), graph)
-        assert str(error.value) == "x: rewrite[0] matches its own result without end; it was stopped"
-        assert graph.proto.SerializeToString(deterministic=True) == before
+    graph = graph_of("g (float[2] x) => (float[2] y) { y = Relu(x) }")
+    before = graph.proto.SerializeToString(deterministic=True)
+    with pytest.raises(PassError) as error:
+        apply(rule_of("y = Relu(x)", "t = Relu(x)  y = Relu(t)"), graph)
+    assert str(error.value) == "x: rewrite[0] matches its own result without end; it was stopped"
+    assert graph.proto.SerializeToString(deterministic=True) == before
+
+
+@pytest.mark.parametrize(
+    ("match", "replace", "more", "text"),
+    [
+        ("y = Relu(x)", "y = Relu(x)", "", "y = Relu(x)"),
+        ("a = Relu+(x)  y = Sigmoid(a)", "r = Relu(x)  y = Sigmoid(r)", "", "a = Relu(x) y = Sigmoid(a)"),
+        ("y = Squeeze(x, axes)", "y = Squeeze(x, one)", "let = { one = 'int64([1])' }", "y = Squeeze<axes = [1]>(x)"),
+        (
+            "y = Clip(x, low, high)",
+            "y = Clip(x, l, h)",
+            "let = { l = 'like(0, x)', h = 'like(6, x)' }",
+            "y = Clip(x, l, h)",
+        ),
+    ],
+)
+@pytest.mark.parametrize("opset", [9, 17])
+def test_what_is_there_already_is_no_match(match: str, replace: str, more: str, text: str, opset: int) -> None:
+    if opset == 9:
+        text = text.replace("Clip(x, l, h)", "Clip<min = 0.0, max = 6.0>(x)")
+    elif "axes" in text:
+        text = "y = Squeeze(x, axes)"
+    _, found = apply(
+        rule_of(match, replace, more),
+        f"g (float[2,1] x) => (float[2] y) <int64[1] axes = {{1}}, float l = {{0}}, float h = {{6}}> {{ {text} }}",
+        opset,
+    )
+    assert not found.matches and reasons(found)[-1] == "it would change nothing"
+
+
+def test_a_chain_becomes_one_link() -> None:
+    graph, found = apply(
+        rule_of("y = Relu+(x)", "y = Relu(x)"),
+        "g (float[2] x) => (float[2] y) { a = Relu(x) b = Relu(a) y = Relu(b) }",
+    )
+    assert lines(graph) == ["y = Relu(x)"] and len(found.matches) == 1
+
+
+def test_what_is_alike_is_found_in_the_order_of_the_graph() -> None:
+    text = " ".join(f"y{k} = MatMul(x, w{k})" for k in range(6))
+    weights = ", ".join(f"float[2,{k + 1}] w{k}" for k in range(6))
+    graph, _ = apply(
+        rule_of(
+            "q = MatMul(x, a)  k = MatMul(x, b)  v = MatMul(x, c)",
+            "q, k, v = t.Three(x, a, b, c)",
+        ),
+        f"g (float[3,2] x) => ({', '.join(f'float[3,{k + 1}] y{k}' for k in range(6))}) <{weights}> {{ {text} }}",
+    )
+    assert lines(graph) == ["y0, y1, y2 = t.Three(x, w0, w1, w2)", "y3, y4, y5 = t.Three(x, w3, w4, w5)"]
 
 
 def test_rules_that_undo_each_other_are_stopped() -> None:

@@ -11,12 +11,13 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, helper, parser
 
-from graphtool.errors import PassError, show
+from graphtool.errors import PassError, quoted, show
 from graphtool.graph.values import dtype_name
 
 _T = TypeVar("_T")
 MAX_SNIPPET = 4096  # characters
 MAX_BRACES = 2  # nested 5,000 deep, onnx.parser overruns its stack and kills the process
+_POSITION = re.compile(r"line: (\d{1,6}) column: (\d{1,6})")
 _FUNCTION = re.compile(r"}\s*<")  # behind the graph
 _SHOWN = 8  # elements of an attribute tensor that are written out
 
@@ -126,11 +127,25 @@ def parse_case(text: str) -> tuple[GraphProto, list[FunctionProto]]:
     return model.graph, list(model.functions)
 
 
+def _place(where: str, text: str) -> str:
+    """Return what stands where the parser stopped, from its ``(line: 1 column: 89)``."""
+    found = _POSITION.search(where)
+    lines = text.split("\n")
+    if found is None or not 0 < int(found[1]) <= len(lines):
+        return ""
+    line = lines[int(found[1]) - 1]
+    rest = line[max(0, int(found[2]) - 1) :][:20].rstrip(" }")
+    return f" at {quoted(rest)}" if rest else " at its end"
+
+
 def _parse(text: str, parse: Callable[[str], _T]) -> _T:
     try:
         return parse(text)
     except parser.ParseError as error:
         lines = str(error).replace("\\n", "\n").splitlines()
-        raise PassError(f"not ONNX text: {show(lines[-1].rstrip(chr(39)))}") from None
+        reason = lines[-1].rstrip(chr(39))
+        if reason == "Internal error":
+            reason = "a number, a string in double quotes, a list or @name is wanted"
+        raise PassError(f"not ONNX text: {show(reason.rstrip('.'))}{_place(lines[0], text)}") from None
     except (IndexError, RuntimeError, ValueError) as error:  # IndexError: a number too large for C++
         raise PassError(f"not ONNX text: {show(error)}") from None

@@ -15,7 +15,7 @@ from graphtool.rewrite.edit import PLACES, Edit
 from graphtool.rewrite.expr import Expr
 from graphtool.rewrite.late import LateRule
 from graphtool.rewrite.params import Param
-from graphtool.rewrite.pattern import FORWARD, Pattern, check_match, check_order, parse_pattern
+from graphtool.rewrite.pattern import FORWARD, Pattern, check_match, check_order, from_first_root, parse_pattern
 from graphtool.rewrite.reader import Reader
 from graphtool.rewrite.region import Region
 from graphtool.rewrite.region_read import read_region
@@ -124,7 +124,7 @@ def read_rule(reader: Reader, name: str, params: frozenset[str], extra: tuple[st
         key = "match" if isinstance(reader.table["match"], str) else f"match[{number}]"
         pattern = reader.guarded(key, lambda text=text: parse_pattern(text))  # type: ignore[misc]
         reader.guarded(key, lambda pattern=pattern: check_match(pattern))  # type: ignore[misc]
-        patterns.append(pattern)
+        patterns.append(from_first_root(pattern))
     if not patterns:
         raise reader.error("match", "must not be empty")
     values = {value for p in patterns for value in (*p.made, *p.free)}

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import AttributeProto, NodeProto
 
-from graphtool.errors import quoted, show
+from graphtool.errors import ModelError, quoted, show
 from graphtool.graph import Graph, forms
 from graphtool.graph import opset as ops
 from graphtool.rewrite.binding import Binding, Operand
@@ -61,6 +61,10 @@ def _is_plain_form(op_type: str, domain: str, version: int | None, attributes: f
     if known is None:
         return domain not in ("", "ai.onnx")
     return not known.deprecated and attributes <= known.attributes.keys() and inputs <= known.max_input
+
+
+def _attributes_of(node: NodeProto) -> list[bytes]:
+    return sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
 
 
 def _key(value: Array) -> Key:
@@ -254,6 +258,38 @@ class Builder:
             found = self._keys[key] = self.graph.names.fresh_value(f"{self.stem}/{name}")
             self.new[found] = value
         return found
+
+    def is_there(self, built: Sequence[NodeProto], outputs: Sequence[str]) -> bool:
+        """Whether the matched nodes make ``outputs`` as the new ones would: of the same values, by the same steps."""
+        graph = self.graph
+        makers = {name: node for node in built for name in node.output[:]}
+        matched = set(self.binding.all_slots())
+        paired: dict[str, str] = {}  # new values, and the old ones that they would stand for
+
+        def same(new: str, old: str) -> bool:
+            if new not in makers:
+                return new == old or (new in self.new and self._holds(old, self.new[new]))
+            if paired.setdefault(new, old) != old:
+                return False
+            slot, wanted = graph.index.producer_slot(old), makers[new]
+            node = graph.node(slot) if slot is not None and slot in matched else None
+            return (
+                node is not None
+                and (node.op_type, node.domain, len(node.input)) == (wanted.op_type, wanted.domain, len(wanted.input))
+                and list(node.output).index(old) == list(wanted.output).index(new)
+                and _attributes_of(node) == _attributes_of(wanted)
+                and all(map(same, wanted.input, node.input))
+            )
+
+        return all(same(name, name) for name in outputs)
+
+    def _holds(self, name: str, value: Array) -> bool:
+        """Whether the value of the graph called ``name`` is that constant."""
+        try:
+            held = self.graph.constant(name)
+        except ModelError:  # its data is missing
+            return False
+        return held is not None and held.shape == value.shape and _key(held) == _key(value)
 
     def add_constants(self) -> None:
         """Put the new initializers into the graph."""

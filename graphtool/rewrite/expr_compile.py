@@ -44,6 +44,7 @@ _OF_VALUES = frozenset(
     "like log max min near per_channel prod reshape round scalar sqrt sum transpose".split()
 )
 MARK = "Δ"  # what `@` of an attribute is in the tree
+ABSENT = "?"  # before the name of an input that a default stands for, in an environment
 
 
 def compiled(node: ast.expr, wrong: Wrong) -> Evaluate:
@@ -66,6 +67,9 @@ def compiled(node: ast.expr, wrong: Wrong) -> Evaluate:
 
 def _compute(node: ast.expr, wrong: Wrong) -> Evaluate:
     match node:  # the most frequent first
+        case ast.Call(func=ast.Name(id="present"), args=[ast.Name(id=asked) as operand]):
+            value = compiled(operand, wrong)
+            return lambda env: ABSENT + asked not in env and FUNCTIONS["present"].call(value(env))
         case ast.Call(func=ast.Name(id=name), args=args):
             call = FUNCTIONS[name].call
             arguments = [compiled(arg, wrong) for arg in args]

@@ -52,7 +52,7 @@ def const(x: object) -> bool:
 
 
 def present(x: object) -> bool:
-    """Whether an optional input is there."""
+    """Whether an optional input is there, whatever a default says of it."""
     return x.present if isinstance(x, TensorRef) else x is not None
 
 

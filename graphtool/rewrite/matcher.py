@@ -89,6 +89,8 @@ class Matcher:
                 value = self.binding.values.get(name) if name not in wanted.many else None
                 if isinstance(value, str) and value:
                     readers = [s for s in self.graph.index.reader_slots(value) if s not in slots.values()]
+                    if not readers and self.tell:
+                        self._miss(f"no other {'|'.join(wanted.op_types)} reads {quoted(value)}")
                     return any(self._node(number, slot, partial(self._rest, accept)) for slot in readers)
         self._miss("a statement reads no value that is known here")  # its readers are elsewhere: no connection upward
         return False
@@ -114,6 +116,7 @@ class Matcher:
         if number in binding.slots:
             return binding.slots[number] == slot and then()
         if slot in binding.slots.values():
+            self._miss(f"one node cannot be two statements of the match{_at(node)}" if self.tell else "")
             return False
         mark = len(self._trail)
         known = dict(binding.attributes) if wanted.variables else None
@@ -136,6 +139,9 @@ class Matcher:
         while inputs and not inputs[-1]:
             inputs.pop()
         if wanted.many:
+            least = len(wanted.inputs) - len(wanted.many)
+            if len(inputs) < least and self.tell:
+                self._miss(f"{len(inputs)} inputs where at least {least} are wanted{_at(node)}")
             return self._parted(wanted, wanted.inputs, inputs, then)
         if len(inputs) > len(wanted.inputs):
             if self.tell:
@@ -199,6 +205,9 @@ class Matcher:
             return None
         node = self.graph.node(slot)
         if node is None or position >= len(node.output) or node.output[position] != value:
+            self._miss(
+                f"{name} is to be output {position}, but {shown(value)} is another{_at(node)}" if self.tell else ""
+            )
             return None
         return slot
 

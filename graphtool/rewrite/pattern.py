@@ -127,6 +127,17 @@ def check_match(pattern: Pattern) -> None:
     _check_connected(pattern)
 
 
+def from_first_root(pattern: Pattern) -> Pattern:
+    """Return the pattern with the statement of its first root last: a match is looked for from the last one on.
+
+    So what is alike, three MatMuls of one input, is found in the order of the graph.
+    """
+    read = {name for node in pattern.nodes for name in node.inputs}
+    first = next(number for number, node in enumerate(pattern.nodes) if read.isdisjoint(filter(None, node.outputs)))
+    nodes = pattern.nodes
+    return Pattern((*nodes[:first], *nodes[first + 1 :], nodes[first])) if first < len(nodes) - 1 else pattern
+
+
 def _check_many(pattern: Pattern, node: PatternNode) -> None:
     if len(node.many) > MAX_MANY or any(node.inputs.count(name) > 1 for name in node.many):
         raise PassError(f"a statement has at most {MAX_MANY} inputs such as '*xs', each once")

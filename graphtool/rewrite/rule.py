@@ -18,6 +18,7 @@ from graphtool.rewrite.binding import Binding, Bound, Operand
 from graphtool.rewrite.build import Builder, Constants, Plan, Refused
 from graphtool.rewrite.endless import FEW_MATCHES, most_matches
 from graphtool.rewrite.expr import Expr, ExprError
+from graphtool.rewrite.expr_compile import ABSENT
 from graphtool.rewrite.facts import tensor_ref
 from graphtool.rewrite.forwarding import Forwards, forwarding
 from graphtool.rewrite.matcher import Matcher
@@ -26,6 +27,7 @@ from graphtool.rewrite.result import Applied, Match, Miss, alias, label
 from graphtool.rewrite.selection import Offer
 
 Params = Mapping[str, object]
+NO_CHANGE = "it would change nothing"
 MAX_AROUND = 2_000  # nodes looked at for a way from one root of a match back into it
 
 
@@ -51,8 +53,8 @@ class Rule:
     @property
     def roots(self) -> tuple[str, ...]:
         """Return the values that the replacement makes in the place of the match."""
-        made = set(self.replacement.made)
-        return tuple(name for name in self.patterns[0].roots if name in made)
+        roots = set(self.patterns[0].roots)
+        return tuple(name for name in self.replacement.made if name in roots)
 
     def __post_init__(self) -> None:
         """Work out what is asked of a rule in every sweep."""
@@ -72,8 +74,7 @@ class Rule:
         known = (id(self), repr(sorted(params.items()))) if journal is not None else None
         if journal is not None and not journal.is_new(graph, known):
             return Applied()  # nothing has changed since the last time, here or in a body
-        result = Applied()
-        types = graph.index.types
+        result, types = Applied(), graph.index.types
         if any(op_type in types for op_type in self.anchors):
             with np.errstate(all="ignore"):
                 result = _Sweep(self, graph, params, tell, record, offer).run(known)
@@ -218,6 +219,7 @@ class _Sweep:
         for name, expression in self.rule.defaults:
             if not binding.values.get(name):
                 env[name] = expression.quiet(env)
+                env[ABSENT + name] = True
         for number, expression in enumerate(self.rule.wheres):
             value = expression.quiet(env)
             if value is not True and not expression.decides(value):
@@ -242,6 +244,8 @@ class _Sweep:
         forwards = [(binding.made(made), build.forward(source)) for made, source in plan.forwards]
         if forwards:
             forwards = self.forwards.ordered(forwards, {name for node in built for name in node.output[:]})
+        elif len(built) == len(old_slots) and build.is_there(built, outputs):
+            raise Refused(NO_CHANGE)
         if self.offer is not None and not self.offer(build.label, alias(build.root)):
             raise Refused("it is not selected")
 
