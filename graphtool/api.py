@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 
 from graphtool import pipeline
 from graphtool.errors import FeedError, PromiseError, UsageError, quoted
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from graphtool.parity.metrics import Figures
     from graphtool.parity.trials import Trial
 
+Model = Graph | onnx.ModelProto | str | os.PathLike[str]
+"""What the functions take: a graph, a model as onnx has it, or the path of a file."""
+
 
 def load(path: str | os.PathLike[str]) -> Graph:
     """Read an ONNX model; its weights stay in the file. Raises ModelError (a GraphtoolError) with one clear line."""
@@ -32,8 +36,8 @@ def load(path: str | os.PathLike[str]) -> Graph:
 
 
 def run(
-    graph: Graph,
-    passes: str,
+    model: Model,
+    passes: str | Sequence[str],
     *,
     params: Mapping[str, Mapping[str, object]] | None = None,
     feed: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
@@ -46,21 +50,21 @@ def run(
     keep_going: bool = False,
     truth: bool = False,
 ) -> Run:
-    """Apply a pipeline such as ``"resize_nearest,prune_outputs:keep=Resize_317"`` to a copy of ``graph``.
+    """Apply a pipeline such as ``"resize_nearest,prune_outputs:keep=Resize_317"`` to a copy of ``model``.
 
-    ``params`` are values by pass and parameter. Each step is judged with onnxruntime on ``feed`` (input name to
-    array, or several such), or on feeds drawn from ``seed`` on, open dimensions from ``shapes``: ``feeds`` of them (by
-    default two for a small model, else one), with ``extremes`` also on zeros, large, negative and bounding values.
-    ``checked=False`` judges nothing, ``truth`` holds each ``close`` pass against double precision too. Returns
-    the run: ``.graph`` (``.save(path)``) and ``.steps``. Raises PromiseError for a broken promise unless
-    ``keep_going``, which rolls that step back, and for a whole that is over ``budgets``; GraphtoolError for whatever
-    does not fit.
+    ``passes`` may be a list of its parts, ``params`` are values by pass and parameter. Each step is judged with
+    onnxruntime on ``feed`` (input name to array, or several such), or on feeds drawn from ``seed`` on, open dimensions
+    from ``shapes``: ``feeds`` of them (by default two for a small model, else one), with ``extremes`` also on zeros,
+    large, negative and bounding values. ``checked=False`` judges nothing, ``truth`` holds each ``close`` pass against
+    double precision too. Returns the run: ``.graph`` (``.save(path)``) and ``.steps``. Raises PromiseError for a
+    broken promise unless ``keep_going``, which rolls that step back, and for a whole that is over ``budgets``;
+    GraphtoolError for whatever does not fit.
     """
     if budgets and not checked:
         raise UsageError("a budget cannot be held with checked=False")
     catalog = Catalog(to_run=True)
-    stages = parse_pipeline(passes, catalog, params)
-    own = graph.copy()
+    stages = parse_pipeline(passes if isinstance(passes, str) else ",".join(passes), catalog, params)
+    own = _graph(model).copy()
     moved = check(own)
     given = _trials(own, feed, seed, shapes, feeds, extremes) if checked else []
     state = pipeline.begin(own, stages, catalog, given, budgets, truth, moved=moved)
@@ -71,6 +75,17 @@ def run(
     if reasons:
         raise PromiseError(f"the pipeline is over its budget: {reasons[0]}")
     return state
+
+
+def _graph(model: Model) -> Graph:
+    """Return the graph of whatever a caller has; raises ModelError for a file, TypeError for anything else."""
+    if isinstance(model, Graph):
+        return model
+    if isinstance(model, onnx.ModelProto):
+        return Graph.from_proto(model)
+    if isinstance(model, str | os.PathLike):
+        return Graph.load(model)
+    raise TypeError(f"a model is a graphtool.Graph, an onnx.ModelProto or a path, not {type(model).__name__}")
 
 
 def _trials(
@@ -129,30 +144,30 @@ def _fitting(value: Value, text: str, array: Array) -> Array:
     return array
 
 
-def diff(before: Graph, after: Graph) -> Diff:
-    """Return what changed between two graphs: ``.same``, ``.lines()``, ``.to_json()``."""
+def diff(before: Model, after: Model) -> Diff:
+    """Return what changed between two models: ``.same``, ``.lines()``, ``.to_json()``."""
     from graphtool.diff import diff
 
-    return diff(before, after)
+    return diff(_graph(before), _graph(after))
 
 
 def compare(
-    before: Graph,
-    after: Graph,
+    before: Model,
+    after: Model,
     *,
     feed: Mapping[str, Array] | None = None,
     seed: int = 0,
     shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, Figures]:
-    """Run two graphs on one feed and return the figures of each output of ``after``, by name.
+    """Run two models on one feed and return the figures of each output of ``after``, by name.
 
     Inputs and outputs are paired by name, then by type, shape, structure, values and position; ``feed`` is by the
-    inputs of ``before``. Raises UsageError where nothing can be paired, FeedError or RunError where a graph cannot run.
+    inputs of ``before``. Raises UsageError where nothing can be paired, FeedError or RunError where a model cannot run.
     """
     from graphtool.comparator.models import run_both
     from graphtool.parity.runnable import runnable
 
     meanings = Catalog().semantics()
-    a, b = runnable(before, meanings), runnable(after, meanings)
+    a, b = runnable(_graph(before), meanings), runnable(_graph(after), meanings)
     given = _given(a, feed).arrays if feed is not None else None
     return run_both(a, b, feed=given, seed=seed, shapes=shapes).figures()

@@ -44,6 +44,20 @@ def test_the_readme_of_the_door(net: graphtool.Graph, tmp_path: Path) -> None:
     assert set(figures) == {"y"} and figures["y"].max_abs == run.steps[0].verdict.figures["y"].max_abs
 
 
+def test_a_path_and_a_proto_are_models_too(net: graphtool.Graph) -> None:
+    proto = onnx.load("net.onnx")
+    before = proto.SerializeToString()
+    for model in ("net.onnx", Path("net.onnx"), proto):
+        run = graphtool.run(model, ["resize_nearest", "prune_outputs:keep=up"])
+        assert [step.status for step in run.steps] == ["applied", "applied"]
+        assert graphtool.diff(model, net).same and graphtool.compare(model, run.graph).keys() == {"y"}
+    assert proto.SerializeToString() == before
+    with pytest.raises(ModelError, match=r"no file 'gone\.onnx'"):
+        graphtool.run("gone.onnx", "optimize")
+    with pytest.raises(TypeError, match=r"a model is a graphtool.Graph, an onnx.ModelProto or a path, not int"):
+        graphtool.run(7, "optimize")  # type: ignore[arg-type]
+
+
 def test_the_given_graph_is_left_untouched(net: graphtool.Graph) -> None:
     before, file = net.full_proto().SerializeToString(), Path("net.onnx").read_bytes()
     nodes = [id(node) for node in net.nodes]

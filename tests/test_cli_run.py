@@ -429,6 +429,18 @@ def test_an_interrupt_while_writing_leaves_no_partial_file(net: Cli, monkeypatch
     assert net.listing() == before
 
 
+def test_an_interrupted_import_is_an_interrupt(net: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Native code makes an error of its own of the KeyboardInterrupt, and it was reported as a bug of graphtool."""
+
+    def imported(*_: object) -> None:
+        monkeypatch.setattr("graphtool.guard.phases.interrupted", True)
+        raise ImportError("initialization failed")
+
+    monkeypatch.setattr("graphtool.graph.Graph.load", imported)
+    ended = net("run", "net.onnx", "-p", "resize_nearest")
+    assert (ended.code, ended.out, ended.err) == (130, "", "graphtool: interrupted\n")
+
+
 def test_a_full_disk_is_one_line(net: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

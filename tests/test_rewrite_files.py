@@ -678,3 +678,12 @@ def test_a_pass_twice_in_a_sequence_is_no_cycle(tmp_path: Path) -> None:
 def test_names_from_a_file_are_shown_without_escape_sequences(tmp_path: Path) -> None:
     found = refusal(tmp_path, (TOP + '"a\\u001b[31m" = 1\n' + RULE).encode())
     assert "\x1b" not in found and r"a\x1b[31m" in found
+
+
+@pytest.mark.parametrize(("match", "at"), [("y = Relu(Abs(x))", "(x))"), ("y = Add(x, Elu<alpha = @a>(x))", "<alp")])
+def test_nested_calls_are_told(tmp_path: Path, match: str, at: str) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text(rule(match, "y = Neg(x)"))
+    with pytest.raises(PassError, match=r"; calls do not nest: give the inner one a name$") as caught:
+        load_pass(file)
+    assert f" at '{at}" in str(caught.value)

@@ -76,7 +76,7 @@ def test_the_wheel_holds_what_it_must_and_nothing_else(wheel: Path) -> None:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         meta = {name.partition(".dist-info/")[2] for name in archive.namelist() if ".dist-info/" in name}
         entry = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
-        assert "graphtool = graphtool.cli.main:main" in archive.read(entry).decode()
+        assert "graphtool = graphtool.__main__:main" in archive.read(entry).decode()
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "graphtool").rglob("*.py")}
     data = {f"graphtool/_data/passes/{name}.toml" for name in PASSES}
     data |= {f"graphtool/_data/{name}" for name in PROFILES}

@@ -110,7 +110,7 @@ def default_profile(soc: str = "Ascend310") -> Profile:
 def _shipped(name: str) -> Path:
     known = list_profiles()
     if name not in known:
-        raise ProfileError(f"unknown profile {quoted(name)}{did_you_mean(name, known)}  (atc_profiles/)")
+        raise ProfileError(f"unknown profile {quoted(name)}{did_you_mean(name, known)}  (graphtool profiles list)")
     return data_dir("atc_profiles") / f"{name}.toml"
 
 

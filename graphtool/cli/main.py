@@ -108,9 +108,9 @@ def main() -> None:
 
 def command() -> None:
     """Run the command line in this process."""
-    from graphtool.guard.phases import anew
+    from graphtool.guard import phases
 
-    anew("")
+    phases.anew("")
     # OpenBLAS, in numpy, has a thread a core that waits for work by spinning; a shorter wait spares 0.1 s of each core
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "14")  # 2^14 clock cycles, not 2^26
     limits, words = _limits_first(sys.argv[1:])
@@ -137,6 +137,8 @@ def command() -> None:
     except OSError as error:
         _end(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "), 2)
     except Exception as error:
+        if phases.interrupted:  # an import of numpy that was interrupted ends in "initialization failed"
+            _end("interrupted", _INTERRUPTED)
         if os.environ.get("GRAPHTOOL_TRACEBACK"):
             raise
         said = f"{type(error).__name__}: {show(' '.join(str(error).split()), 200)}"

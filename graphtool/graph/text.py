@@ -19,6 +19,7 @@ MAX_SNIPPET = 4096  # characters
 MAX_BRACES = 2  # nested 5,000 deep, onnx.parser overruns its stack and kills the process
 _POSITION = re.compile(r"line: (\d{1,6}) column: (\d{1,6})")
 _FUNCTION = re.compile(r"}\s*<")  # behind the graph
+_NESTED = re.compile(r"\w\s*(<[^<>]*>)?\s*\([^()]*\w\s*\0\s*(<[^<>]*>)?\s*\(")  # NUL is where the parser stopped
 _SHOWN = 8  # elements of an attribute tensor that are written out
 
 
@@ -133,9 +134,11 @@ def _place(where: str, text: str) -> str:
     lines = text.split("\n")
     if found is None or not 0 < int(found[1]) <= len(lines):
         return ""
-    line = lines[int(found[1]) - 1]
-    rest = line[max(0, int(found[2]) - 1) :][:20].rstrip(" }")
-    return f" at {quoted(rest)}" if rest else " at its end"
+    line, column = lines[int(found[1]) - 1], max(0, int(found[2]) - 1)
+    nested = _NESTED.search(f"{line[:column]}\0{line[column:]}")
+    hint = "; calls do not nest: give the inner one a name" if nested else ""
+    rest = line[column:][:20].rstrip(" }")
+    return f" at {quoted(rest)}{hint}" if rest else " at its end"
 
 
 def _parse(text: str, parse: Callable[[str], _T]) -> _T:

@@ -55,6 +55,7 @@ def settle(lifeline: int, messages: int, chatter: int, folder: str | None, limit
 def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
     """Interrupt once: a signal to the group and one passed on must not interrupt the putting in order as well."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    phases.interrupted = True
     raise KeyboardInterrupt
 
 

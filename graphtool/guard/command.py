@@ -83,6 +83,10 @@ def _end(action: Callable[[], None], prepare: Callable[[], None]) -> None:
         code = 0
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+        with contextlib.suppress(OSError, ValueError):
+            print("graphtool: interrupted", file=sys.stderr)
     except BaseException:
         import traceback
 
@@ -106,6 +110,7 @@ def _wait(watch: Watch, signals: set[signal.Signals]) -> int:
         pid, status = os.waitpid(watch.pid, os.WNOHANG)
         if pid:
             watch.listen()
+            watch.interrupted = watch.interrupted or bool(signal.sigtimedwait({signal.SIGINT}, 0))
             return os.waitstatus_to_exitcode(status)
         if got is not None and got.si_signo != signal.SIGCHLD:
             now = time.monotonic()

@@ -15,6 +15,7 @@ _FILES = 3  # files that are named
 _pipe: int | None = None
 _under_way = [""]  # what was begun, outermost first
 _files: list[str] = []  # the models that this is about
+interrupted = False  # whether Ctrl-C came, which may end in an error that native code makes of it
 
 
 def connect(pipe: int) -> None:

@@ -18,7 +18,7 @@ _LARGE = 1 << 20  # bytes of a conversion that is worth a line of its own
 
 def _values(ground: Ground, found: Conversion) -> dict[str, object]:
     device = ground.aim.device
-    bound = "no bandwidth is published" if device is None else f"{device.transfer(found.bytes) * 1e3:.3g} ms"
+    bound = "not published" if device is None else f"{device.transfer(found.bytes) * 1e3:.3g} ms"
     group = ground.group
     channels = found.shape[1]
     return {

@@ -148,7 +148,8 @@ def sizes_for(graph: Graph, shapes: Shapes, variant: int = 0) -> dict[str, int]:
     inputs = _items(inputs_of(graph), shapes)
     for name in shapes:
         if name not in inputs:
-            raise FeedError(f"--shape: the model has no input {quoted(name)}{did_you_mean(name, inputs)}")
+            hint = did_you_mean(name, inputs) or f"; it has {', '.join(map(quoted, inputs)) or 'none'}"
+            raise FeedError(f"--shape: the model has no input {quoted(name)}{hint}")
     dims: dict[str, int] = {}
     for name, shape in shapes.items():
         _bind(inputs[name], shape, dims)

@@ -229,7 +229,7 @@ def print_dry_run(steps: Sequence[Step]) -> None:
             line(f"  + {show(match.where)}")
         for miss in step.misses:
             line(f"  - {show(miss.where)}: {show(miss.reason, 300)}", "dim")
-        if not step.matches:
+        if not step.matches and not step.misses:
             line(f"  nothing to do: {show(step.reason, 300)}", "yellow")
     line("nothing was written (--dry-run)")
 
