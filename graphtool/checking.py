@@ -127,13 +127,17 @@ def _sized(graph: Graph, profile: Profile, words: Sequence[str]) -> Sized:
     try:
         told = told_shapes(graph, profile, given)
     except ProfileError as error:
-        if fixed & given.keys():
+        if any(_contradicts(value.shape or (), given.get(value.name, ())) for value in graph.inputs):
             raise
         return Sized(bound(graph, given), given, profile.batches, str(error))
     sizes = {name: shape for name, shape in told.sizes().items() if name not in fixed}
     batches = told.batches if told.fixed not in (None, told.batches[0]) else ()
     where = "--shape" if given else "the shapes that ATC is told"
     return Sized(bound(graph, sizes, where), sizes, profile.batches or batches)
+
+
+def _contradicts(shape: Sequence[int | str | None], given: Sequence[int]) -> bool:
+    return any(isinstance(size, int) and size != dim for size, dim in zip(shape[1:], given[1:], strict=False))
 
 
 def _fix(result: CheckResult, watch: Watch) -> None:

@@ -13,6 +13,7 @@ from graphtool.errors import UsageError
 from graphtool.parity.budget import METRICS, broken, check, parse_budget
 from graphtool.parity.metrics import compare
 from graphtool.parity.spread import EXACT
+from graphtool.report.figures import figure_text
 
 R = np.random.default_rng(0)
 BEFORE = R.normal(size=40_000).astype(np.float32)
@@ -70,10 +71,27 @@ def test_the_five_largest_classes() -> None:
     assert compare(before.astype(ml_dtypes.bfloat16), after.astype(ml_dtypes.bfloat16)).top5_agreement == 0.9
 
 
+def test_labels_agree_by_elements() -> None:
+    """Distances between labels mean nothing: how many are the same does."""
+    before = np.arange(8, dtype=np.int64).reshape(2, 4)
+    after = before.copy()
+    after[0, 0] = 7
+    found = compare(before, after)
+    assert found.agreement == 0.875 and figure_text(found) == "87.50 % equal, max 7"
+    assert compare(before, after.astype(np.uint8)).agreement == 0.875
+    assert compare(before > 3, after > 3).agreement == 0.875
+    assert compare(before, after.astype(np.float32)).agreement is None and compare(before, before).agreement == 1
+    assert broken([parse_budget("agreement=0.9", "min")], {"y": found}) != []
+    with pytest.raises(UsageError, match="agreement is only known for whole numbers or truth values"):
+        broken([parse_budget("agreement=0.9", "min")], {"y": compare(before / 2, after / 2)})
+
+
 def test_every_metric_can_be_bounded() -> None:
     before = R.normal(size=(40, 10)).astype(np.float32)
-    found = compare(before, before + np.float32(0.1) * R.normal(size=before.shape).astype(np.float32))
+    scores = compare(before, before + np.float32(0.1) * R.normal(size=before.shape).astype(np.float32))
+    labels = compare(np.arange(9), np.arange(9) // 2)
     for metric, (kind, value) in METRICS.items():
+        found = labels if metric == "agreement" else scores
         has = value(found)
         assert has is not None
         near = 1e-6 if kind == "max" else -1e-6

@@ -379,7 +379,7 @@ def test_json_is_pure_and_has_its_keys(net: Cli) -> None:
     applied, unmatched, pruned = report["steps"]
     assert set(applied["verdict"]) == VERDICT_KEYS
     spread = {f"{share}_{kind}" for kind in ("abs", "rel") for share in ("mean", "median", "q90", "q99", "q999")}
-    more = {"snr", "psnr", "top5_agreement", "worst_pair"}
+    more = {"snr", "psnr", "agreement", "top5_agreement", "worst_pair"}
     assert set(applied["verdict"]["figures"]["y"]) == FIGURE_KEYS | spread | more
     assert unmatched["status"] == "unmatched" and unmatched["verdict"] is None and unmatched["reason"]
     assert unmatched["misses"][0]["where"] == "up"

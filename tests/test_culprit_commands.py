@@ -41,6 +41,13 @@ def test_rank_says_what_each_match_costs(cli: Cli, maps: Path) -> None:
     assert found["metric"] == "mean_abs" and found["runs"] == 1 + 2 * 3
 
 
+def test_labels_are_ranked_by_how_many_agree(cli: Cli) -> None:
+    text = MAPS.replace("float[1,4,12,12] y)", "int64[1,12,12] l)").replace("(e, d) }", "(e, d) ")
+    model_of(text + "[argmax] l = ArgMax<axis = 1, keepdims = 0>(y) }", 17).save(cli.folder / "l.onnx")
+    out = cli.ok("bisect", "--rank", "--passes", "resize_nearest", "l.onnx")
+    assert "all 3 matches: agreement 0." in out and "resize_nearest at flat   alone costs nothing" in out
+
+
 def test_decibels_are_no_shares(cli: Cli, maps: Path) -> None:
     out = cli.ok("bisect", "--rank", "--passes", "resize_nearest", maps, "--min", "snr=5")
     rows = [row.split("  alone costs ")[1] for row in out.splitlines() if "alone costs" in row]

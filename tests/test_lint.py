@@ -260,8 +260,19 @@ def test_a_shape_that_does_not_fit_is_refused(cli: Cli) -> None:
     cli.save("m.onnx", DYNAMIC)
     assert "no input named 'z'" in cli.refused("check", "m.onnx", "--shape", "z:1")
     assert "4 dimensions" in cli.refused("check", "m.onnx", "--shape", "x:1,2")
+    assert "dimension 1 is 85 in the graph, not 3" in cli.refused("check", "m.onnx", "--shape", "x:1,3,4,2")
     cli.save("f.onnx", "g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }")
     assert "dimension 1 is 4 in the graph, not 5" in cli.refused("check", "f.onnx", "--shape", "x:1,5")
+
+
+def test_sizes_in_the_model_are_what_more_fixes_need(cli: Cli) -> None:
+    cli.save("m.onnx", """g (float[1,4,H,4] x) => (float[1,1,K,8] y) {
+      [d] y = DepthToSpace<blocksize = 2, mode = "CRD">(x) }""")  # fmt: skip
+    words = ["check", "m.onnx", "--fix", "--select", "DTS", "--shape", "x:1,4,4,4"]
+    command = "graphtool run --passes set_input_shapes:inputs=x:shapes=1x4x4x4 m.onnx"
+    assert f"more may be fixed once the sizes are in the model: {command}" in cli.ok(*words)
+    cli.ok(*command.split()[1:], "-o", "s.onnx")
+    assert "depth_to_space_to_transpose: applied" in cli.ok("check", "s.onnx", "--fix", "--select", "DTS")
 
 
 def test_a_batch_is_freed_where_one_is_asked_for_and_checked_at_it(cli: Cli) -> None:

@@ -41,8 +41,8 @@ Min = Annotated[
     typer.Option(
         "--min",
         metavar="METRIC=X",
-        help="Least cosine, argmax_agreement, top5_agreement, miou, snr or psnr (dB): cosine=0.99, OUTPUT:cosine=0.99, "
-        "or PASS/OUTPUT:cosine=0.99 for what one pass changes.",
+        help="Least cosine, argmax_agreement, top5_agreement, miou, agreement (of labels), snr or psnr (dB): "
+        "cosine=0.99, OUTPUT:cosine=0.99, or PASS/OUTPUT:cosine=0.99 for what one pass changes.",
     ),
 ]
 Max = Annotated[

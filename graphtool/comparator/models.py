@@ -31,7 +31,7 @@ Array = NDArray[Any]
 _FAR, _FAR_COSINE = 0.05, 0.99  # of the largest value
 _HALF = "the second model computes in float16: what that explains is measured by rounding the first one to float16"
 _TIMES_GROWN = 10.0  # what noise does to an inner tensor, beside what it was seen to do to an output
-_BY_CLASS = frozenset({"argmax_agreement", "top5_agreement", "miou"})  # what only scores by class have
+_OF_SOME = frozenset({"agreement", "argmax_agreement", "top5_agreement", "miou"})  # what only labels and scores have
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +261,7 @@ def _rows(
 ) -> list[Row]:  # fmt: skip
     """Say of each tensor whether the models agree there, and measure noise until the first that it does not explain."""
     a, b = sides
-    inner = [budget for budget in budgets if budget.output is None and budget.metric not in _BY_CLASS]
+    inner = [budget for budget in budgets if budget.output is None and budget.metric not in _OF_SOME]
 
     def differs(found: Found) -> bool:
         if not inner:

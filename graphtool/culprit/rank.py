@@ -47,12 +47,13 @@ class Measure:
 
 
 def measure_for(budgets: Sequence[Budget], figures: Mapping[str, Figures]) -> Measure:
-    """Return what damage is measured in: the first budget's metric; without one agreement of class maps, or cosine."""
+    """Return what damage is measured in: the first budget's metric, else agreement of classes or labels, or cosine."""
     whole = [budget for budget in budgets if not budget.scope]
     if whole:
         return Measure(whole[0].metric, whole[0].output)
     maps = any(found.argmax_agreement is not None for found in figures.values())
-    return Measure("argmax_agreement" if maps else "cosine")
+    labels = bool(figures) and all(found.agreement is not None for found in figures.values())
+    return Measure("argmax_agreement" if maps else "agreement" if labels else "cosine")
 
 
 @dataclass(frozen=True, slots=True)

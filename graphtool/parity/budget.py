@@ -33,12 +33,16 @@ METRICS: dict[str, tuple[Kind, Callable[[Figures], float | None]]] = {
     "cosine": ("min", lambda f: f.cosine),
     "snr": ("min", lambda f: f.snr),
     "psnr": ("min", lambda f: f.psnr),
+    "agreement": ("min", lambda f: f.agreement),
     "argmax_agreement": ("min", lambda f: f.argmax_agreement),
     "top5_agreement": ("min", lambda f: f.top5_agreement),
     "miou": ("min", lambda f: f.miou),
 }
 _DECIBEL = ("snr", "psnr")
-_NEEDS = {"top5_agreement": "class scores [N,C] of more than five classes"}  # any other: a class map
+_NEEDS = {  # any other: a class map
+    "agreement": "whole numbers or truth values, such as labels",
+    "top5_agreement": "class scores [N,C] of more than five classes",
+}
 
 
 @dataclass(frozen=True, slots=True)

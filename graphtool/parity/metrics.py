@@ -46,7 +46,8 @@ class Figures:
     ``snr``, ``psnr`` in dB: power of ``before``, or the square of its range (largest less smallest), over the mean
     square of the error; infinite where nothing changed. ``top5_agreement``: for class scores ``[N,C]`` of more than
     five classes, the mean share of the five largest that are among the five largest of the other; None elsewhere.
-    ``worst_pair``: the two numbers at ``worst_index``.
+    ``agreement``: for whole numbers and truth values, such as labels, the share of elements that are equal; None for
+    any other output. ``worst_pair``: the two numbers at ``worst_index``.
     Complex numbers count as two real ones. A sequence of tensors counts as its tensors joined end to end. Strings have
     no distance: infinite where they differ, else 0.
     """
@@ -68,6 +69,7 @@ class Figures:
     snr: float = math.inf
     psnr: float = math.inf
     top5_agreement: float | None = None
+    agreement: float | None = None
     worst_pair: tuple[float, float] | None = None
 
 
@@ -113,6 +115,7 @@ def compare(before: Array, after: Array) -> Figures:
         snr=-math.inf if broken else walk.decibel(walk.xx),
         psnr=-math.inf if broken else walk.decibel((walk.range * walk.scale) ** 2 * x.size),
         top5_agreement=top5_agreement(before, after, walk.changed > 0),
+        agreement=1 - walk.changed / max(x.size, 1) if {before.dtype.kind, after.dtype.kind} <= set("iub") else None,
         worst_pair=None if worst is None else (_number(x[worst]), _number(y[worst])),
     )
 

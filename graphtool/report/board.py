@@ -114,6 +114,9 @@ def summaries(found: Board) -> list[str]:
         shares = [f.argmax_agreement for f in figures if f.argmax_agreement is not None]
         if shares:
             words.append(f"argmax {100 * sum(shares) / len(shares):.4g} %")
+        same = [f.agreement for f in figures if f.agreement is not None]
+        if same:
+            words.append(f"{100 * sum(same) / len(same):.4g} % equal")
         texts.append(f"{show(name)}: {', '.join(words)}{_explained(found.half.get(name), worst)}")
     return texts
 

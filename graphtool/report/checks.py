@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from graphtool.report.console import names
 from graphtool.report.data import document, figures_data
 from graphtool.report.figures import figure_text
 from graphtool.report.printing import line
+from graphtool.rewrite.params import escape
 
 _FEW = 6  # places of a rule that are listed
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
@@ -117,6 +119,12 @@ def _print_hints(result: CheckResult) -> None:
         line(f"graphtool atc emit has no command for it: {show(result.sized.fault, 400)}", "yellow")
     for word, reason in result.left.items():
         line(f"{word} was not run: {show(reason, 300)}", "cyan")
+    shapes = result.sized.shapes
+    if shapes and any(reason.startswith("nothing to do") for reason in result.left.values()):
+        inputs, dims = "+".join(map(escape, shapes)), "+".join("x".join(map(str, shape)) for shape in shapes.values())
+        words = ["graphtool", "run", "--passes", f"set_input_shapes:inputs={inputs}:shapes={dims}"]
+        command = shlex.join([*words, str(result.request.model)])
+        line(f"more may be fixed once the sizes are in the model: {show(command, 400)}", "cyan")
     fixes = result.latest.fixes
     if result.request.fix and result.run is None:
         line("nothing to fix by a pass that may be run; no model was written", "cyan")

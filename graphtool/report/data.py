@@ -61,6 +61,7 @@ def figures_data(figures: Figures) -> dict[str, Any]:
         **{f"{share}_rel": getattr(figures.rel, share) for share in ("mean", "median", "q90", "q99", "q999")},
         "snr": figures.snr,
         "psnr": figures.psnr,
+        "agreement": figures.agreement,
         "argmax_agreement": figures.argmax_agreement,
         "top5_agreement": figures.top5_agreement,
         "miou": figures.miou,

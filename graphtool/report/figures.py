@@ -13,6 +13,8 @@ def figure_text(found: Figures) -> str:
     """Return the figures of one output in a few words."""
     if found.changed == 0:
         return "equal"
+    if found.agreement is not None:
+        return f"{_percent(found.agreement)} equal, max {found.max_abs:.3g}"
     words = [f"max {found.max_abs:.3g}", f"mean {found.mean_abs:.2g}", f"cos {_near_one(found.cosine)}"]
     if found.argmax_agreement is not None:
         words.append(f"argmax {_percent(found.argmax_agreement)}")

@@ -84,7 +84,8 @@ MOVED: dict[str, Schema] = {
     "miou": nullable(NUMBER), "worst_index": nullable(many(COUNT)), "count": COUNT, "changed": COUNT,
     **{f"{share}_{kind}": optional(NUMBER) for kind in ("abs", "rel") for share in ("median", "q90", "q99", "q999")},
     "mean_rel": optional(NUMBER), "snr": optional(noted("dB", NUMBER)), "psnr": optional(noted("dB", NUMBER)),
-    "top5_agreement": optional(nullable(NUMBER)), "worst_pair": optional(nullable(many(NUMBER))),
+    "agreement": optional(nullable(NUMBER)), "top5_agreement": optional(nullable(NUMBER)),
+    "worst_pair": optional(nullable(many(NUMBER))),
 }  # fmt: skip
 FIGURES = _shared("figures", noted("How an output moved; see graphtool/parity/metrics.py.", table(**MOVED)))
 VERDICT = _shared("verdict", noted("What the judge says; by output name.", table(

@@ -26,7 +26,8 @@ STORED = ("file", "external", "stripped")  # in the model file, in a data file, 
 # that parity/budget.py knows
 METRICS = (
     "max_abs", "mean_abs", "median_abs", "q90_abs", "q99_abs", "q999_abs", "max_rel", "mean_rel", "median_rel",
-    "q90_rel", "q99_rel", "q999_rel", "cosine", "snr", "psnr", "argmax_agreement", "top5_agreement", "miou",
+    "q90_rel", "q99_rel", "q999_rel", "cosine", "snr", "psnr", "agreement", "argmax_agreement", "top5_agreement",
+    "miou",
 )  # fmt: skip
 MAX_FILE = 1 << 18  # bytes
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
