@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+
 import pytest
 from conftest import graph_of
 from onnx import helper
@@ -464,6 +467,19 @@ def test_what_is_there_already_is_no_match(match: str, replace: str, more: str, 
         opset,
     )
     assert not found.matches and reasons(found)[-1] == "it would change nothing"
+
+
+def test_constants_of_one_match_do_not_outlive_it() -> None:
+    spec = rule_of("y = Relu(x)", "y = Add(x, c)", "let = { c = 'full([1000000], 1.0)' }")
+    nodes = " ".join(f"v{k + 1} = Relu(v{k})" for k in range(30))
+    graph = graph_of(f"g (float[2] v0) => (float[2] v30) {{ {nodes} }}")
+    gc.disable()  # as a run does: what is in a circle stays
+    tracemalloc.start()
+    apply(spec, graph)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    gc.enable()
+    assert peak < 100e6
 
 
 def test_a_chain_becomes_one_link() -> None:

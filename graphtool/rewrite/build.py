@@ -63,8 +63,14 @@ def _is_plain_form(op_type: str, domain: str, version: int | None, attributes: f
     return not known.deprecated and attributes <= known.attributes.keys() and inputs <= known.max_input
 
 
-def _attributes_of(node: NodeProto) -> list[bytes]:
-    return sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
+def _alike(node: NodeProto, wanted: NodeProto, old: str, new: str) -> bool:
+    """Whether two nodes make ``old`` and ``new`` at one place by one operator and with the same attributes."""
+    own, other = (sorted(a.SerializeToString(deterministic=True) for a in n.attribute) for n in (node, wanted))
+    return (
+        (node.op_type, node.domain, len(node.input)) == (wanted.op_type, wanted.domain, len(wanted.input))
+        and list(node.output).index(old) == list(wanted.output).index(new)
+        and own == other
+    )
 
 
 def _key(value: Array) -> Key:
@@ -261,27 +267,26 @@ class Builder:
 
     def is_there(self, built: Sequence[NodeProto], outputs: Sequence[str]) -> bool:
         """Whether the matched nodes make ``outputs`` as the new ones would: of the same values, by the same steps."""
-        graph = self.graph
         makers = {name: node for node in built for name in node.output[:]}
         matched = set(self.binding.all_slots())
-        paired: dict[str, str] = {}  # new values, and the old ones that they would stand for
-
-        def same(new: str, old: str) -> bool:
-            if new not in makers:
-                return new == old or (new in self.new and self._holds(old, self.new[new]))
-            if paired.setdefault(new, old) != old:
+        pairs: dict[str, str] = {}  # new values, and the old ones that they would stand for
+        pending = [(name, name) for name in outputs]
+        while pending:  # no inner function that calls itself: such a cycle would keep the new constants
+            new, old = pending.pop()
+            wanted = makers.get(new)
+            if wanted is None:
+                if new != old and not (new in self.new and self._holds(old, self.new[new])):
+                    return False
+                continue
+            if new in pairs and pairs[new] == old:
+                continue
+            slot = self.graph.index.producer_slot(old)
+            node = self.graph.node(slot) if slot is not None and slot in matched else None
+            if new in pairs or node is None or not _alike(node, wanted, old, new):
                 return False
-            slot, wanted = graph.index.producer_slot(old), makers[new]
-            node = graph.node(slot) if slot is not None and slot in matched else None
-            return (
-                node is not None
-                and (node.op_type, node.domain, len(node.input)) == (wanted.op_type, wanted.domain, len(wanted.input))
-                and list(node.output).index(old) == list(wanted.output).index(new)
-                and _attributes_of(node) == _attributes_of(wanted)
-                and all(map(same, wanted.input, node.input))
-            )
-
-        return all(same(name, name) for name in outputs)
+            pairs[new] = old
+            pending += zip(wanted.input, node.input, strict=True)
+        return True
 
     def _holds(self, name: str, value: Array) -> bool:
         """Whether the value of the graph called ``name`` is that constant."""
