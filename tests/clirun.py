@@ -78,6 +78,13 @@ class Cli:
         assert (ended.code, ended.err) == (0, ""), ended
         return ended.out
 
+    def apart(self, *words: str | Path) -> str:
+        """Run a comparison whose models must differ: exit code 1 and one line on stderr; return its stdout."""
+        ended = self(*words)
+        assert ended.code == 1 and ended.err.startswith("graphtool: the models differ: output "), ended
+        assert ended.err.count("\n") == 1
+        return ended.out
+
     def save(self, name: str, text: str = NET, header: str = HEADER) -> Path:
         """Write a model given as ONNX text; return its path as the command line takes it."""
         onnx.save(onnx.parser.parse_model(text if text.lstrip().startswith("<") else header + text), self.folder / name)

@@ -240,16 +240,16 @@ def models(cli: Cli) -> Cli:
 
 
 def test_the_command_names_the_culprit(models: Cli) -> None:
-    out = models.ok("compare", "a.onnx", "b.onnx").splitlines()
+    out = models.apart("compare", "a.onnx", "b.onnx").splitlines()
     assert out[0].startswith("input x / t") and out[0].endswith("(by type and shape)")
     assert any(text.startswith("first diverging tensor: c / t") for text in out)
     assert [text[:35] for text in out if text.startswith("  first")] == ["  first model   [c2] c = Conv<pads="]
     assert sum(text.startswith("  second model  [n") for text in out) == 1
-    assert models.ok("compare", "a.onnx", "b.onnx") == "\n".join([*out, ""])
+    assert models.apart("compare", "a.onnx", "b.onnx") == "\n".join([*out, ""])
 
 
 def test_the_command_shows_layers_and_json(models: Cli) -> None:
-    rows = models.ok("compare", "a.onnx", "b.onnx", "--layers").splitlines()
+    rows = models.apart("compare", "a.onnx", "b.onnx", "--layers").splitlines()
     head = next(place for place, text in enumerate(rows) if text.startswith("tensor "))
     assert [text.split()[0] for text in rows[head + 1 : head + 9]] == list("abcdefhy")
     data = models("compare", "a.onnx", "b.onnx", "--layers", "--json").json()
@@ -258,7 +258,12 @@ def test_the_command_shows_layers_and_json(models: Cli) -> None:
     assert data["tensors"] == {"before": 9, "after": 9, "compared": 9, "agree": 3}
 
 
-def test_a_budget_decides_the_exit_code(models: Cli) -> None:
+def test_what_diverges_or_a_budget_decides_the_exit_code(models: Cli) -> None:
+    data = models("compare", "a.onnx", "b.onnx", "--json")
+    assert data.code == 1 and data.json()["ok"] is False and "rounding explains" in data.json()["reasons"][0]
+    assert models("compare", "a.onnx", "a.onnx", "--json").json()["ok"] is True
+    report = models("compare", "a.onnx", "b.onnx", "--report", "github:-").out
+    assert report.startswith("::error ") and "title=graphtool diverging::output " in report
     assert models("compare", "a.onnx", "b.onnx", "--max", "max_abs=100").code == 0
     ended = models("compare", "a.onnx", "b.onnx", "--max", "max_abs=1e-3")
     assert ended.code == 1 and "first diverging tensor: c / " in ended.out
@@ -370,13 +375,13 @@ def test_compare_on_several_feeds_from_the_command_line(cli: Cli) -> None:
     for name, array in (("low", [1, 2]), ("high", [1, 9])):
         np.save(cli.folder / f"{name}.npy", np.array(array, np.float32))
     words = ["compare", "a.onnx", "b.onnx", "--feed", "low.npy", "--feed", "high.npy"]
-    out = cli.ok(*words)
+    out = cli.apart(*words)
     assert out.startswith("the worst of 2 feeds: high.npy\ny: max 1, ") and "  low.npy: y: equal\n" in out
     assert "first diverging tensor: a: max 1" in out
     data = cli(*words, "--json", "--max", "max_abs=0.5")
     assert data.code == 1 and "max_abs 1 is above the budget 0.5 (feed: high.npy)" in data.err
     assert data.json()["feed"] == "high.npy" and [one["ok"] for one in data.json()["feeds"]] == [True, False]
-    out = cli.ok("compare", "a.onnx", "b.onnx", "--feeds", "2", "--extremes")
+    out = cli.apart("compare", "a.onnx", "b.onnx", "--feeds", "2", "--extremes")
     assert (
         out.startswith("the worst of 4 feeds: large\n")
         and "  drawn with seed 1: " in out

@@ -84,8 +84,8 @@ def compare(
 
     MODEL MODEL: both run on one feed, or on several (--feeds, --extremes, --feed given again), of which the worst
     counts. Where an output is further off than rounding explains (or over its budget), the first inner tensor that
-    diverges is named, with the nodes that make it on both sides; names may differ throughout. Exit code 1 where a
-    budget does not hold.
+    diverges is named, with the nodes that make it on both sides; names may differ throughout. Exit code 1 where
+    one is.
 
     MODEL DIR --inputs DIR: files as benchmark, msame or ais_bench write them against onnxruntime on the same inputs,
     and who is at fault: the conversion, the export (--pytorch DIR), or neither. Exit code 1 where somebody is, or a
@@ -189,8 +189,8 @@ def _models(
         print_comparison(found, layers)
         for hint in hints:
             line(hint, "cyan")
-    if found.broken:
-        raise PromiseError(f"over the budget: {found.broken[0]}")
+    if found.fault:
+        raise PromiseError(found.fault)
 
 
 def _board(

@@ -151,15 +151,17 @@ class Seen:
 def outputs_of(a: Graph, b: Graph, ran: Ran, budgets: Sequence[Budget], watch: Watch) -> Seen:
     """Say of each output whether it diverges; raises PromiseError where ``a`` disagrees with itself."""
     outputs, figures = ran.outputs, ran.figures()
-    reasons = tuple(broken(budgets, figures))
     half = not budgets and in_half(b) and not in_half(a)
     allowed, growth = _allowed(a, ran, figures, budgets, half, watch)
     diverging = tuple(
         pair.after for pair in outputs if _diverges(pair, figures[pair.after], allowed[pair.after], budgets)
     )
+    reasons = tuple(broken(budgets, figures)) if budgets else _apart(figures, allowed, diverging)
     said = (_HALF,) if half and growth is not None else ()
     notes = (*ran.notes, *said, *_permuted(outputs, diverging, ran.was, ran.now))
-    found = Comparison(ran.inputs, outputs, figures, allowed, diverging, notes=notes, broken=reasons)
+    found = Comparison(
+        ran.inputs, outputs, figures, allowed, diverging, notes=notes, broken=reasons, bounded=bool(budgets)
+    )
     return Seen(found, ran.feeds, growth, half)
 
 
@@ -237,6 +239,15 @@ def _diverges(pair: Pair, figures: Figures, allowed: float | None, budgets: Sequ
     if allowed is None:
         return any(check(budget, pair.after, figures) for budget in budgets)
     return figures.changed > 0 and not figures.max_abs <= allowed
+
+
+def _apart(
+    figures: Mapping[str, Figures], allowed: Mapping[str, float | None], diverging: Sequence[str]
+) -> tuple[str, ...]:
+    return tuple(
+        f"output {quoted(name)}: max {figures[name].max_abs:.3g}, where rounding explains {allowed[name] or 0:.2g}"
+        for name in diverging
+    )
 
 
 def _permuted(

@@ -76,8 +76,8 @@ class Comparison:
     ``figures`` are those of each paired output, by its name in the second model; ``allowed`` the largest error that
     is explained (None where a budget decides), ``diverging`` the outputs beyond it. ``rows`` are the inner tensors;
     none were looked at where no output diverges and no table was asked for. ``tensors`` counts those of both models
-    that could have been compared. ``notes`` are lines a reader should see. ``broken`` says which budgets do not hold,
-    on any feed.
+    that could have been compared. ``notes`` are lines a reader should see. ``broken`` says which budgets do not hold
+    on any feed, or where there are none (``bounded``) which outputs diverge.
     """
 
     inputs: tuple[Pair, ...]
@@ -90,5 +90,11 @@ class Comparison:
     tensors: tuple[int, int] = (0, 0)
     notes: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
+    bounded: bool = False
     feed: str = ""
     feeds: tuple[OnFeed, ...] = ()
+
+    @property
+    def fault(self) -> str:
+        """Why the models do not do the same, an empty string where they do."""
+        return f"{'over the budget' if self.bounded else 'the models differ'}: {self.broken[0]}" if self.broken else ""

@@ -33,7 +33,7 @@ def print_comparison(found: Comparison, layers: bool) -> None:
         line(f"{_pair(pair)}: {figure_text(figures)}{_explained(found, pair)}")
     for other in found.feeds:
         if other.figures is not found.figures:
-            line(f"  {other.feed}: {_on_feed(other)}", "dim")
+            line(f"  {other.feed}: {_on_feed(other, found.bounded)}", "dim")
     for note in found.notes:
         line(f"note: {note}", "yellow")
     if layers and found.rows:
@@ -51,10 +51,11 @@ def print_comparison(found: Comparison, layers: bool) -> None:
         _print_first(found.first)
 
 
-def _on_feed(other: OnFeed) -> str:
+def _on_feed(other: OnFeed, bounded: bool) -> str:
     """Return how the outputs did on one of several feeds, the one furthest off in figures."""
     name, figures = max(other.figures.items(), key=lambda item: item[1].max_abs)
-    said = "over the budget; " if other.broken else "diverges; " if other.diverging else "agrees; "
+    over = "over the budget; " if bounded else "diverges; "
+    said = over if other.broken else "agrees; "
     return f"{said if figures.changed else ''}{show(name)}: {figure_text(figures)}"
 
 
@@ -139,6 +140,8 @@ def compare_report(before: str, after: str, found: Comparison, layers: bool) -> 
     counts = f"{len(items)} outputs compared with those of {before}"
     findings = [
         Finding("over-budget", "error", reason, after, summary="An output is over its budget")
+        if found.bounded
+        else Finding("diverging", "error", reason, after, summary="An output is further off than rounding explains")
         for reason in found.broken
     ]
     if found.first is not None:
@@ -149,7 +152,7 @@ def compare_report(before: str, after: str, found: Comparison, layers: bool) -> 
     findings += [Finding("note", "note", note, after, summary="Something to know") for note in found.notes]
     if len(found.feeds) > 1:
         counts += f", on {len(found.feeds)} feeds; the worst is {found.feed}"
-    summary = f"over the budget: {found.broken[0]}" if found.broken else counts
+    summary = found.fault or counts
     data = document("compare", comparison_data(found, layers))
     return Report(
         "compare", after, not found.broken, summary, ("output", "difference"), tuple(items), tuple(findings), data
