@@ -7,7 +7,7 @@ pass through :func:`show`, so that a name can never carry an escape sequence to 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class GraphtoolError(Exception):
@@ -69,3 +69,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` where a known word is close, else an empty string."""
     found = nearest(word, known)
     return f"; did you mean {quoted(found)}?" if found else ""
+
+
+def which_it_has(word: str, known: Collection[str]) -> str:
+    """Return the same, or where no known word is close ``"; it has 'a', 'b'"``, the first eight of them."""
+    more = f" and {len(known) - 8} more" if len(known) > 8 else ""
+    names = ", ".join(quoted(name) for name in list(known)[:8]) or "none"
+    return did_you_mean(word, known) or f"; it has {names}{more}"

@@ -218,7 +218,8 @@ def _check_target(request: Request, graph: Graph, stages: Sequence[Stage], out: 
         written.refuse_foreign(out)
     parent = out.parent
     reason = (
-        "it is a folder" if out.is_dir()
+        "a model is a file; name one" if str(out) == "-"
+        else "it is a folder" if out.is_dir()
         else "it is not a regular file" if out.exists() and not out.is_file()
         else f"there is no folder {quoted(parent)}" if not parent.is_dir()
         else f"no permission in folder {quoted(parent)}" if not os.access(parent, os.W_OK)

@@ -268,6 +268,8 @@ WORDS: list[tuple[list[str], list[str]]] = [
     (["-p", "optimize", "--max", "max_abs=-1"], ["--max max_abs=-1: max_abs is never negative"]),
     (["-p", "optimize", "--max", "v:max_abs=1"], ["--max: no output named 'v'", "'y'"]),
     (["-p", "optimize", "--max", "max_abs=1", "--no-check"], ["a budget cannot be held with --no-check"]),
+    (["-p", "optimize", "--shape", "q:1"], ["--shape: the model has no input 'q'; it has 'x'"]),
+    (["-p", "optimize", "-o", "-"], ["cannot write '-': a model is a file; name one"]),
     (["-p", "optimize", "--truth", "--no-check"], ["--truth is of the check that --no-check leaves out"]),
     (["-p", "optimize", "--feeds", "3", "--no-check"], ["--feeds is of the check that --no-check leaves out"]),
     (["-p", "optimize", "--feed", "no.npz"], ["feed 'no.npz': no such file or folder"]),

@@ -414,6 +414,30 @@ def test_two_reproducers_are_byte_equal(net: Cli) -> None:
     assert net.listing() == first
 
 
+def test_passes_may_be_given_again(net: Cli) -> None:
+    """Only the last of them was run, and nothing said so."""
+    steps = net("run", "net.onnx", "-p", "resize_nearest", "-p", "prune_outputs:keep=up", "--json").json()["steps"]
+    assert [step["pass"] for step in steps] == ["resize_nearest", "prune_outputs"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("extract", "no tensor is named; give from=TENSOR, to=TENSOR or both"),
+        ("rename", "nothing is named; give from=OLD and to=NEW"),
+        ("reorder_interface", "nothing is named; give inputs=A+B, outputs=A+B or both"),
+        ("set_input_shapes", "nothing is named; give inputs=NAME and shapes=1x3x224x224, or symbols=N and sizes=1"),
+        ("remove_node", "no node is named; give node=NAME"),
+    ],
+)
+def test_a_pass_that_was_told_nothing_says_what_it_needs(net: Cli, name: str, says: str) -> None:
+    assert f"  nothing to do: {says}\n" in net.ok("run", "net.onnx", "-p", name)
+    assert net.ok("run", "net.onnx", "-p", name, "--dry-run").splitlines()[:2] == [
+        f"{name}: 0 matches, 0 misses",
+        f"  nothing to do: {says}",
+    ]
+
+
 # -- interruptions
 
 

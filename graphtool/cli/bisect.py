@@ -17,6 +17,7 @@ from graphtool.cli.common import (
     Seed,
     Shapes,
     dump,
+    pipeline_of,
     progress,
 )
 from graphtool.cli.run import Max, Min, Passes, Settings, Truth
@@ -50,7 +51,7 @@ def bisect(
     from graphtool.request import Request
 
     request = Request(
-        model, passes, tuple(set_ or ()), Target(profile), seed=seed, feed=tuple(feed or ()), feeds=feeds,
+        model, pipeline_of(passes), tuple(set_ or ()), Target(profile), seed=seed, feed=tuple(feed or ()), feeds=feeds,
         extremes=extremes, shapes=tuple(shape or ()), minima=tuple(min_ or ()), maxima=tuple(max_ or ()), truth=truth,
     )  # fmt: skip
     places = wanted(report or (), json, [model])

@@ -91,6 +91,11 @@ def dump(kind: str, data: Mapping[str, Any]) -> None:
     print(dumps(document(kind, data)))
 
 
+def pipeline_of(given: list[str] | None) -> str | None:
+    """Return the pipeline of ``--passes``; given again, it goes on."""
+    return ",".join(given) if given else None
+
+
 def words_of(given: list[str] | None) -> tuple[str, ...]:
     """Return the words of an option that takes several, apart by commas or given again."""
     return tuple(word.strip() for one in given or () for word in one.split(",") if word.strip())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphtool.cli.common import FeedFiles, Json, Reports, Seed, Shapes, dump, progress
+from graphtool.cli.common import FeedFiles, Json, Reports, Seed, Shapes, dump, pipeline_of, progress
 
 if TYPE_CHECKING:
     from graphtool.golden.recording import Asked
@@ -32,7 +32,8 @@ Command = Annotated[
     str | None, typer.Option("--from-command", metavar="COMMAND", help="A command that writes the model to {model}.")
 ]
 Passes = Annotated[
-    str | None, typer.Option("--from-run", metavar="PASSES", help="Run a pipeline and keep the graph after each pass.")
+    list[str] | None,
+    typer.Option("--from-run", metavar="PASSES", help="Run a pipeline and keep the graph after each pass."),
 ]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="PASS.PARAM=VALUE", help="A parameter of a pass.")]
 DataSet = Annotated[bool, typer.Option("--data-set", help="Keep inputs and outputs too, as an ONNX test_data_set.")]
@@ -60,7 +61,9 @@ def record(
     from graphtool.golden.recording import prepare_record
     from graphtool.report.printing import line
 
-    asked = _asked(model, from_env, from_command, from_run, set_, _feed(feed, seed, shape, always=True), data_set)
+    asked = _asked(
+        model, from_env, from_command, pipeline_of(from_run), set_, _feed(feed, seed, shape, always=True), data_set
+    )
     with progress() as watch:
         watch("running the model")
         made = prepare_record(name, dir_, asked)
@@ -93,7 +96,7 @@ def update(
     from graphtool.report.printing import line
 
     given = _feed(feed, seed or 0, shape, always=seed is not None or bool(feed or shape))
-    asked = _asked(model, from_env, from_command, from_run, set_, given, data_set, allow_commands)
+    asked = _asked(model, from_env, from_command, pipeline_of(from_run), set_, given, data_set, allow_commands)
     with progress() as watch:
         watch("running the model")
         made = prepare_update(name, dir_, asked)

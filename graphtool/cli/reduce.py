@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from graphtool.cli.common import FeedFiles, Json, Model, Profile, Reports, Seed, Shapes, dump, progress
+from graphtool.cli.common import FeedFiles, Json, Model, Profile, Reports, Seed, Shapes, dump, pipeline_of, progress
 from graphtool.cli.run import Max, Min, Passes, Settings, Truth
 
 
@@ -62,7 +62,7 @@ def reduce(
     from graphtool.request import Request
 
     request = Request(
-        model, passes, tuple(set_ or ()), Target(profile), output, seed, tuple(feed or ()),
+        model, pipeline_of(passes), tuple(set_ or ()), Target(profile), output, seed, tuple(feed or ()),
         shapes=tuple(shape or ()), minima=tuple(min_ or ()), maxima=tuple(max_ or ()), truth=truth,
     )  # fmt: skip
     wish = Wish(request, against, check or "", fail_regex or "", level.value, seconds, attempts)

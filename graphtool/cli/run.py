@@ -28,6 +28,7 @@ from graphtool.cli.common import (
     Shapes,
     Soc,
     dump,
+    pipeline_of,
     progress,
 )
 
@@ -55,7 +56,7 @@ Max = Annotated[
     ),
 ]
 Passes = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option("--passes", "-p", metavar="NAME,NAME", help="Passes in order; parameters as NAME:PARAM=VALUE."),
 ]
 Truth = Annotated[
@@ -106,7 +107,7 @@ def run(
     asked = image_mean or image_std or image_bgr
     images = parse_preprocess(image_mean, image_std, image_bgr) if asked else None  # as the profile says
     request = Request(
-        model, passes, tuple(set_ or ()), Target(profile, soc, batch, tuple(atc or ())), output, seed,
+        model, pipeline_of(passes), tuple(set_ or ()), Target(profile, soc, batch, tuple(atc or ())), output, seed,
         feed=tuple(feed or ()), feeds=feeds, extremes=extremes, shapes=tuple(shape or ()), minima=tuple(min_ or ()),
         maxima=tuple(max_ or ()), keep_going=keep_going, checked=not no_check, require_match=require_match, truth=truth,
         keep=Keep(save_outputs, pictures) if save_outputs or pictures else None, preprocess=images,

@@ -18,6 +18,7 @@ from graphtool.cli.common import (
     Seed,
     Shapes,
     dump,
+    pipeline_of,
     progress,
 )
 from graphtool.cli.run import Max, Min, Passes, Settings
@@ -65,8 +66,8 @@ def tune(
     if plot is not None:
         require()
     request = Request(
-        model, passes, tuple(set_ or ()), Target(profile), output, seed, tuple(feed or ()), feeds, extremes,
-        shapes=tuple(shape or ()), minima=tuple(min_ or ()), maxima=tuple(max_ or ()),
+        model, pipeline_of(passes), tuple(set_ or ()), Target(profile), output, seed, tuple(feed or ()), feeds,
+        extremes, shapes=tuple(shape or ()), minima=tuple(min_ or ()), maxima=tuple(max_ or ()),
     )  # fmt: skip
     places = wanted(report or (), json, [model, *([output] if output else [])])
     with progress() as watch:

@@ -11,7 +11,7 @@ from graphtool.graph import Graph
 from graphtool.graph.bodies import captures
 from graphtool.graph.declared import copied, declare
 from graphtool.graph.sort import remove_unused
-from graphtool.rewrite.result import Applied, Match
+from graphtool.rewrite.result import Applied, Match, Miss
 
 
 def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
@@ -19,7 +19,7 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
     sources, targets = params["from"], params["to"]
     assert isinstance(sources, list) and isinstance(targets, list)
     if not sources and not targets:
-        return Applied()
+        return Applied(misses=[Miss("", "native", "no tensor is named; give from=TENSOR, to=TENSOR or both")])
     inputs = {value.name for value in graph.inputs}
     before = [info.name for info in graph.header.input], [info.name for info in graph.header.output]
     known = inputs | set(graph.index.producers)

@@ -9,7 +9,7 @@ from onnx import GraphProto
 from graphtool.errors import PassError, did_you_mean, quoted
 from graphtool.graph import Graph
 from graphtool.graph.bodies import all_names, bodies, defined_below, rename_captured, walk
-from graphtool.rewrite.result import Applied, Match
+from graphtool.rewrite.result import Applied, Match, Miss
 
 
 def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
@@ -20,6 +20,8 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
         raise PassError(f"'from' has {len(old)} names and 'to' has {len(new)}; give one new name for each old one")
     if len(set(old)) < len(old) or len(set(new)) < len(new):
         raise PassError("a name is given twice")
+    if not old:
+        return Applied(misses=[Miss("", "native", "nothing is named; give from=OLD and to=NEW")])
     known = all_names(graph.proto.graph)
     node_names = {node.name for node in walk(graph.proto.graph) if node.name}
     values: dict[str, str] = {}

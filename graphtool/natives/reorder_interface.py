@@ -7,13 +7,15 @@ from typing import Any
 
 from graphtool.errors import PassError, did_you_mean, quoted
 from graphtool.graph import Graph
-from graphtool.rewrite.result import Applied, Match
+from graphtool.rewrite.result import Applied, Match, Miss
 
 
 def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
     """Put the named inputs and outputs first, in the order given; raises PassError for a name that is none."""
     inputs, outputs = params["inputs"], params["outputs"]
     assert isinstance(inputs, list) and isinstance(outputs, list)
+    if not inputs and not outputs:
+        return Applied(misses=[Miss("", "native", "nothing is named; give inputs=A+B, outputs=A+B or both")])
     matches = []
     for what, field, wanted in (("input", graph.header.input, inputs), ("output", graph.header.output, outputs)):
         if wanted and _reorder(what, field, wanted):

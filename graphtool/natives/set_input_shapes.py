@@ -23,6 +23,9 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
         raise PassError(f"'inputs' has {len(names)} names and 'shapes' has {len(shapes)}; give one shape for each")
     if len(symbols) != len(sizes):
         raise PassError(f"'symbols' has {len(symbols)} names and 'sizes' has {len(sizes)}; give one size for each")
+    if not names and not symbols:
+        given = "nothing is named; give inputs=NAME and shapes=1x3x224x224, or symbols=N and sizes=1"
+        return Applied(misses=[Miss("", "native", given)])
     asked = {name: _dims(text) for name, text in zip(names, shapes, strict=True)}
     infos = _infos(graph, list(asked))
     fixed, misses = _fixed(graph, symbols, sizes)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from graphtool import seeded
-from graphtool.errors import FeedError, did_you_mean, quoted, show
+from graphtool.errors import FeedError, quoted, show, which_it_has
 from graphtool.graph import Graph, Value, dtype_name
 from graphtool.graph.opset import numpy_dtype
 from graphtool.parity.containers import ABSENT, Held, boxed, inputs_of, is_absent
@@ -148,8 +148,7 @@ def sizes_for(graph: Graph, shapes: Shapes, variant: int = 0) -> dict[str, int]:
     inputs = _items(inputs_of(graph), shapes)
     for name in shapes:
         if name not in inputs:
-            hint = did_you_mean(name, inputs) or f"; it has {', '.join(map(quoted, inputs)) or 'none'}"
-            raise FeedError(f"--shape: the model has no input {quoted(name)}{hint}")
+            raise FeedError(f"--shape: the model has no input {quoted(name)}{which_it_has(name, inputs)}")
     dims: dict[str, int] = {}
     for name, shape in shapes.items():
         _bind(inputs[name], shape, dims)

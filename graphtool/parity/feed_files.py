@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from graphtool.errors import FeedError, did_you_mean, quoted, show
+from graphtool.errors import FeedError, quoted, show, which_it_has
 from graphtool.graph import Graph, Value, dtype_name
 from graphtool.graph.opset import numpy_dtype
 from graphtool.parity.containers import ABSENT, Held, boxed, held_of, inputs_of, is_absent, is_sequence
@@ -123,7 +123,7 @@ def _split(item: str, inputs: Mapping[str, Held]) -> tuple[str | None, Path]:
     path = Path(item)
     word, equals, rest = item.partition("=")
     if equals and not path.exists() and rest.endswith(_SUFFIXES):
-        raise FeedError(f"feed {quoted(item)}: the model has no input {quoted(word)}{did_you_mean(word, inputs)}")
+        raise FeedError(f"feed {quoted(item)}: the model has no input {quoted(word)}{which_it_has(word, inputs)}")
     return None, path
 
 
@@ -180,7 +180,7 @@ def _read_npz(path: Path, name: str | None, inputs: Mapping[str, Held]) -> dict[
             for found in archive.files:
                 whole, number = _item_of(found, inputs)
                 if whole not in inputs:
-                    hint = did_you_mean(found, inputs) or f"; it has {', '.join(map(quoted, inputs))}"
+                    hint = which_it_has(found, inputs)
                     raise FeedError(f"{_at(path)}: the model has no input {quoted(found)}{hint}")
                 held, array = inputs[whole], archive[found]
                 if number is None:

@@ -222,14 +222,15 @@ def print_rejudged(found: Rejudged) -> None:
 def print_dry_run(steps: Sequence[Step]) -> None:
     """Print what each pass would match, and the misses with their reasons."""
     for step in steps:
-        matches, misses = len(step.matches), len(step.misses)
+        matches, misses = len(step.matches), sum(bool(miss.where) for miss in step.misses)
         counts = f"{matches} match{'es' if matches != 1 else ''}, {misses} miss{'es' if misses != 1 else ''}"
         line(f"{step.name}: {counts}", "bold")
         for match in step.matches:
             line(f"  + {show(match.where)}")
-        for miss in step.misses:
+        placed = [miss for miss in step.misses if miss.where]
+        for miss in placed:
             line(f"  - {show(miss.where)}: {show(miss.reason, 300)}", "dim")
-        if not step.matches and not step.misses:
+        if not step.matches and not placed:
             line(f"  nothing to do: {show(step.reason, 300)}", "yellow")
     line("nothing was written (--dry-run)")
 
