@@ -169,7 +169,7 @@ def test_the_commands(cli: Cli) -> None:
     assert ended.code == 1 and "gives 1 channels, input 'x' has 3" in ended.out
     assert "says something else" in cli.refused("atc", "aipp", "write", "--preset", "none", "-o", "a.cfg")
     for words, text in (
-        (("--preset", "cityscape"), "did you mean 'cityscapes'?"),
+        (("--preset", "cityscape"), "imagenet, cityscapes, none; did you mean 'cityscapes'?"),
         ((), "give --preset, or --mean and --std"),
         (("--mean", "1,x", "--std", "1"), "'1,x' is not NUMBER,NUMBER,NUMBER"),
         (("--mean", "1,2", "--std", "1"), "mean has 2 values, the image has 3 channels"),

@@ -106,7 +106,7 @@ def test_an_edit_that_changes_the_shape_is_measured_on_what_is_left() -> None:
     "passes,reason",
     [
         ("remove_node:node=frist", "no node named 'frist'; did you mean 'first'?"),
-        ("remove_node:node=zzz", "no node named 'zzz'; graphtool inspect lists the nodes"),
+        ("remove_node:node=zzz", "no node named 'zzz'; graphtool inspect --by node --all lists the nodes"),
         ("remove_node:node=second:input=3", "node 'second' has 1 inputs and no input 3"),
         ("insert_node:at=a:operator=Relo", "no operator 'Relo'; did you mean 'Relu'?"),
         ("insert_node:at=a", "no operator is named; give operator=NAME"),

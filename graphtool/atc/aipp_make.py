@@ -9,7 +9,8 @@ from graphtool.atc.aipp import Aipp, Value
 from graphtool.errors import UsageError, quoted
 
 # pre_dataset.py of the ICNet guide (Ascend ModelZoo, 2022-03): ToTensor, then Normalize with these; RGB order
-PRESETS = {"cityscapes": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "none": ((0.0,) * 3, (1.0,) * 3)}
+_TORCHVISION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of its ImageNet classifiers; the ICNet guide has the same
+PRESETS = {"imagenet": _TORCHVISION, "cityscapes": _TORCHVISION, "none": ((0.0,) * 3, (1.0,) * 3)}
 FORMATS = ("RGB888_U8", "XRGB8888_U8", "YUV420SP_U8", "YUV400_U8")
 
 # YUV to RGB, DOC 8.0.0 atlasatc_16_0021 (JPEG; BT.601 narrow: atctool_0020)

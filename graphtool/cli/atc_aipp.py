@@ -18,7 +18,12 @@ Rank = Annotated[int, typer.Option("--input", min=0, metavar="N", help="Which in
 
 @app.command("write", short_help="Write a configuration from mean, deviation and sizes.")
 def write(
-    preset: Annotated[str | None, typer.Option(metavar="NAME", help="cityscapes (the ICNet guide's) or none.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="imagenet (torchvision's), cityscapes (the ICNet guide's, the same) or none."
+        ),
+    ] = None,
     mean: Annotated[str | None, typer.Option(metavar="A,B,C", help="Mean by channel of the model.")] = None,
     std: Annotated[str | None, typer.Option(metavar="A,B,C", help="Standard deviation by channel.")] = None,
     scale: Annotated[float, typer.Option(metavar="X", help="What a pixel is divided by before mean and std.")] = 255.0,

@@ -32,7 +32,7 @@ def find_node(graph: Graph, name: str) -> tuple[Graph, int]:
         return graph, maker
     names = [node.name for node in walk(graph.proto.graph) if node.name]
     near = did_you_mean(name, [*names, *graph.index.producers])
-    raise PassError(f"no node named {quoted(name)}{near or '; graphtool inspect lists the nodes'}")
+    raise PassError(f"no node named {quoted(name)}{near or '; graphtool inspect --by node --all lists the nodes'}")
 
 
 def done(graph: Graph, level: Graph) -> None:

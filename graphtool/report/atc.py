@@ -61,10 +61,11 @@ def print_explained(found: Sequence[Explained]) -> None:
         count = len(one.given)
         line(f"line {one.line}: {count} option{'s' if count != 1 else ''}", "bold")
         wide = max((len(given.name) for given in one.given), default=0)
+        width = max((len(show(given.value, _WIDE)) for given in one.given), default=0)
         for given in one.given:
             value = show(given.value, _WIDE)
             text = f"{given.option.help}  [{_brief(given.option.source)}]" if given.option else "unknown to ATC"
-            line(f"  {given.name:{wide}}  {value:26}  {text}", "" if given.option else "red")
+            line(f"  {given.name:{wide}}  {value:{width}}  {text}", "" if given.option else "red")
         for name, values in one.variables.items():
             line(f"  ${name} is {', '.join(show(value, _WIDE) for value in values)} in this script", "dim")
         print_findings(one.findings)
