@@ -181,6 +181,12 @@ def test_what_is_in_no_file_stays_and_says_why(folder: Path) -> None:
     assert not any(is_stripped(t) for t in all_tensors(stripped.graph.proto) if t.name == "new")
 
 
+@pytest.mark.parametrize("name", ["strip_weights", "externalize_weights"])
+def test_why_weights_stay(folder: Path, name: str) -> None:
+    step = run(Graph.load(folder / "m.onnx"), f"{name}:threshold=1000000", checked=False).steps[0]
+    assert not step.matches and "bytes are less than threshold=1000000" in step.reason
+
+
 # -- externalize_weights, internalize_weights
 
 

@@ -48,7 +48,10 @@ def test_passes(
             help="Pass files to test; by default the shipped ones and those in ./passes.",
         ),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail where a condition is needed by no case.")] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Fail where a condition is needed by no case, or no case is left unchanged."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Run the cases of pass files: the graph after, the promise about numbers, and that a second run does nothing."""

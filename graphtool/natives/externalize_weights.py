@@ -9,7 +9,7 @@ from onnx import TensorProto, numpy_helper
 from graphtool.errors import PassError
 from graphtool.graph import Graph
 from graphtool.graph.weights import LAZY_BYTES, is_external, payload_bytes
-from graphtool.rewrite.result import Applied, Match
+from graphtool.rewrite.result import Applied, Match, Miss
 
 
 def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
@@ -18,15 +18,18 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
     assert isinstance(threshold, int)
     if threshold < 0:
         raise PassError(f"threshold {threshold} is not a number of bytes")
-    if graph.outside is not None and graph.outside <= threshold:
-        return Applied()
-    large = [
-        tensor
-        for tensor in graph.header.initializer
-        if not is_external(tensor) and (payload_bytes(tensor) or 0) >= max(threshold, 1)
-    ]
+    large = []
+    misses = []
+    for tensor in graph.header.initializer:
+        size = payload_bytes(tensor) or 0
+        if is_external(tensor) or (graph.outside is not None and graph.outside <= threshold):
+            misses.append(Miss(tensor.name, "native", "it lies in a data file already"))
+        elif size >= max(threshold, 1):
+            large.append(tensor)
+        elif size:
+            misses.append(Miss(tensor.name, "native", f"{size} bytes are less than threshold={threshold}"))
     if not large:
-        return Applied()
+        return Applied(misses=misses)
     for tensor in large:
         _as_bytes(graph, tensor)
     graph.outside = max(threshold, 1)

@@ -19,9 +19,15 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
     if threshold < 1:
         raise PassError(f"threshold {threshold} is not a positive number of bytes")
     result = Applied()
+    stay = []
     for tensor in all_tensors(graph.proto):
         size = payload_bytes(tensor)
-        if size is None or size < threshold or is_stripped(tensor):
+        if is_stripped(tensor):
+            stay.append(Miss(tensor.name, "native", "it is left behind already"))
+            continue
+        if size is None or size < threshold:
+            if size:
+                stay.append(Miss(tensor.name, "native", f"{size} bytes are less than threshold={threshold}"))
             continue
         try:
             done = strip(tensor, graph.weights)
@@ -35,4 +41,4 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
                 "it is new, in no file yet: save the model first" if lies else "it is small, or stored number by number"
             )
             result.misses.append(Miss(tensor.name, "native", reason))
-    return result
+    return result if result.matches or result.misses else Applied(misses=stay)

@@ -67,6 +67,7 @@ _CALLS: tuple[Callable[..., Any], ...] = (
     shapes.reshape_dims,
     lists.glob,
     lists.equation,
+    equations.einsum_plain,
     equations.einsum_counts,
     equations.einsum_order,
     equations.einsum_turned,

@@ -51,6 +51,30 @@ def _product(text: object) -> _Product:
     )
 
 
+def einsum_plain(eq: object, a: object, b: object) -> str:
+    """The equation of an Einsum of shapes a and b with letters in place of the dimensions that "..." stands for."""
+    text = eq.replace(" ", "") if isinstance(eq, str) else ""
+    left, arrow, result = text.partition("->")
+    terms, shapes = left.split(","), (items(a), items(b))
+    if len(terms) != 2 or any(term.count("...") > 1 for term in (*terms, result)):
+        raise ValueError(f"the equation {describe(eq)} has not two operands, with at most one '...' each")
+    more = [len(dims) - len(term.replace("...", "")) for term, dims in zip(terms, shapes, strict=True)]
+    if any(count < 0 or (count and "..." not in term) for term, count in zip(terms, more, strict=True)):
+        raise ValueError(f"the equation {describe(eq)} is not one of {len(shapes[0])} and {len(shapes[1])} dimensions")
+    free = [c for c in "abcdefghijklmnopqrstuvwxyz" if c not in text.lower()][: max(more)]
+    if len(free) < max(more):
+        raise ValueError(f"the equation {describe(eq)} leaves too few letters")
+    if not arrow:  # what "..." stands for, then the letters that are there once, in alphabetical order
+        letters = left.replace(".", "").replace(",", "")
+        if letters and not (letters.islower() or letters.isupper()):
+            raise ValueError(f"the equation {describe(eq)} leaves its result to the order of large and small letters")
+        result = "..." + "".join(sorted(letter for letter in set(letters) if letters.count(letter) == 1))
+    first, second = (
+        term.replace("...", "".join(free[len(free) - count :])) for term, count in zip(terms, more, strict=True)
+    )
+    return f"{first},{second}->{result.replace('...', ''.join(free))}"
+
+
 def einsum_counts(eq: object) -> list[int]:
     """The numbers of letters that are batches, rows, summed, and columns in the equation of an Einsum."""
     return list(_product(eq).counts)

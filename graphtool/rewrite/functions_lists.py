@@ -162,9 +162,13 @@ def equation(text: object) -> str:
         raise ValueError(f"{describe(text)} is not the equation of an Einsum")
     plain = text.replace(" ", "")
     left, arrow, right = plain.partition("->")
-    if not arrow or not builtins.all(c.isalpha() or c == "," for c in left) or not (right.isalpha() or not right):
+    if not builtins.all(c.isalpha() or c == "," for c in left) or not (right.isalpha() or not right):
         raise ValueError(f"the equation {text!r} is not plain: letters on both sides of an arrow")
     letters = list(dict.fromkeys(c for c in left if c != ","))
+    if not arrow:  # the letters that are there once, in alphabetical order
+        if not (left.islower() or left.isupper()):
+            raise ValueError(f"the equation {text!r} leaves its result to the order of large and small letters")
+        right = "".join(sorted(letter for letter in letters if left.count(letter) == 1))
     if len(letters) > 26:
         raise ValueError(f"the equation {text!r} has more than 26 letters")
     names = {letter: chr(ord("a") + place) for place, letter in enumerate(letters)}
