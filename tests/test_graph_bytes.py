@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from graphtool.graph import Graph
+from graphtool.graph.weights import LAZY_BYTES
 
 LARGE = np.arange(1000, dtype=np.float32)
 UNKNOWN = b"\xc2\x3e\x05hello"  # field 1000, five bytes: a field of some later onnx.proto
@@ -226,7 +227,12 @@ def test_reference_models_are_the_same_bytes(shared: Path, tmp_path: Path) -> No
         if b"location" in path.read_bytes():
             continue  # external data that the collection does not have
         graph.save(tmp_path / "again.onnx")
-        if (tmp_path / "again.onnx").read_bytes() != path.read_bytes():
+        if (tmp_path / "again.onnx").read_bytes() != path.read_bytes() and not _large_typed(path):
             different.append(path.name)
     assert len(found) > 100
     assert different == []
+
+
+def _large_typed(path: Path) -> bool:
+    """Whether a weight's numbers lie in float_data and such: they come back as raw_data."""
+    return any(w.ByteSize() > LAZY_BYTES and not w.HasField("raw_data") for w in onnx.load(path).graph.initializer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -145,6 +146,51 @@ def test_added_weights_are_outside_the_skeleton(tmp_path: Path) -> None:
     graph.save(tmp_path / "out.onnx")
     saved = {tensor.name: tensor for tensor in onnx.load(tmp_path / "out.onnx").graph.initializer}
     np.testing.assert_array_equal(numpy_helper.to_array(saved["w_2"]), LARGE[::-1].reshape(10, 100))
+
+
+# -- numbers in fields of their type
+
+
+def loaded(*weights: TensorProto) -> Graph:
+    info = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    nodes = [helper.make_node("Identity", ["w"], ["y"])]
+    return Graph.from_proto(helper.make_model(helper.make_graph(nodes, "g", [], info, list(weights))))
+
+
+@pytest.mark.parametrize(("kind", "least", "most"), [
+    ("FLOAT", -9, 9), ("DOUBLE", -9, 9), ("COMPLEX64", -9, 9), ("FLOAT16", -9, 9), ("BOOL", 0, 1),
+    ("INT64", -(2**63), 2**63 - 1), ("INT32", -(2**31), 2**31 - 1), ("INT16", -(2**15), 2**15 - 1),
+    ("INT8", -128, 127), ("UINT64", 0, 2**64 - 1), ("UINT32", 0, 2**32 - 1), ("UINT16", 0, 65535), ("UINT8", 0, 255),
+])  # fmt: skip
+def test_numbers_in_a_field_of_their_type_are_read_without_python_numbers(kind: str, least: int, most: int) -> None:
+    rng = random.Random(3)
+    values = [least, most, 0] + [rng.randint(least, most) >> rng.randrange(64) for _ in range(3000)]
+    tensor = helper.make_tensor("w", getattr(TensorProto, kind), [1, 3003], values)
+    assert not tensor.HasField("raw_data")
+    graph = loaded(tensor)
+    weight = graph.proto.graph.initializer[0]
+    assert is_lazy(weight)
+    found, expected = graph.array(weight), numpy_helper.to_array(tensor)
+    assert found.dtype == expected.dtype
+    assert np.array_equal(found, expected)
+    assert onnx.numpy_helper.to_array(graph.full_proto().graph.initializer[0]).tolist() == expected.tolist()
+
+
+def test_numbers_that_raw_data_cannot_hold_unchanged_are_left() -> None:
+    ones = [1] * 3000
+    wrong = [
+        TensorProto(name="w", data_type=TensorProto.INT8, dims=[3000], int32_data=[*ones[1:], 300]),
+        TensorProto(name="w", data_type=TensorProto.BOOL, dims=[3000], int32_data=[*ones[1:], 2]),
+        TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[3001], float_data=ones),
+        TensorProto(name="w", data_type=TensorProto.INT64, dims=[3001], int64_data=ones),
+        TensorProto(name="w", data_type=TensorProto.FLOAT16, dims=[3000], float_data=ones),
+        TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[3000], float_data=ones, raw_data=b"1" * 12000),
+        TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[-1], float_data=ones),
+    ]
+    for tensor in wrong:
+        assert {field.name for field, _ in loaded(tensor).proto.graph.initializer[0].ListFields()} == {
+            field.name for field, _ in tensor.ListFields()
+        }
 
 
 # -- hostile bytes

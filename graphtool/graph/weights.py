@@ -14,6 +14,7 @@ import os
 import stat
 import struct
 import weakref
+from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any, ClassVar, NamedTuple
 
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, numpy_helper
 
 from graphtool.errors import ModelError, quoted, show
+from graphtool.graph.typed import raw_of
 from graphtool.graph.wire import Buffer, Chunk, splice
 
 LAZY_BYTES = 1024
@@ -39,6 +41,7 @@ class Source:
 
     def __init__(self, view: Buffer) -> None:
         self.view = view
+        self.decoded: list[Source] = []  # what was decoded of it lives as long
         Source._count += 1
         self.number = Source._count
         Source._known[self.number] = self
@@ -59,12 +62,25 @@ class Mapped(Source):
 
 
 def skeleton_of(source: Source) -> onnx.ModelProto:
-    """Parse the model in ``source``, large raw_data left there; raises WireError or DecodeError."""
+    """Parse the model in ``source``, large raw_data left there; raises WireError or DecodeError.
+
+    Large ``float_data`` and such become raw_data.
+    """
 
     def lazy(start: int, end: int) -> Chunk | None:
         return source.marker(start, end) if end - start > LAZY_BYTES else None
 
-    chunks, _ = splice(source.view, lazy, LAZY_BYTES)
+    def typed(field: int, start: int, end: int, others: Sequence[Buffer]) -> Chunk | None:
+        payload = source.view[start:end]
+        raw = raw_of(field, payload, others) if end - start > LAZY_BYTES else None
+        if raw is payload:
+            return source.marker(start, end)
+        if raw is None or len(raw) <= LAZY_BYTES:
+            return raw
+        source.decoded.append(Source(raw))
+        return source.decoded[-1].marker(0, len(raw))
+
+    chunks, _ = splice(source.view, lazy, LAZY_BYTES, typed=typed)
     data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     model = onnx.ModelProto()
     model.MergeFromString(data)  # takes any buffer: no copy of an unchanged file
@@ -295,11 +311,11 @@ class Weights:
                 case "value_float":
                     return np.array(attribute.f, np.float32)
                 case "value_floats":
-                    return np.array(attribute.floats, np.float32)
+                    return np.fromiter(attribute.floats, np.float32, len(attribute.floats))
                 case "value_int":
                     return np.array(attribute.i, np.int64)
                 case "value_ints":
-                    return np.array(attribute.ints, np.int64)
+                    return np.fromiter(attribute.ints, np.int64, len(attribute.ints))
                 case "value_string":
                     return np.array(attribute.s, object)
                 case "value_strings":

@@ -14,8 +14,11 @@ Buffer = memoryview
 Chunk = bytes | memoryview
 # what becomes of one raw_data payload at [start, end): its replacement, or None to leave it
 Replace = Callable[[int, int], Chunk | None]
+# what becomes of a field of numbers at [start, end), as raw_data, given what else the tensor's message has
+Typed = Callable[[int, int, int, Sequence[Buffer]], Chunk | None]
 
 _RAW_DATA = 9
+FLOATS, INT32S, INT64S, DOUBLES, UINT64S = _NUMBERS = 4, 5, 7, 10, 11  # float_data and so on
 # which fields of which message can hold, at any depth, a TensorProto's raw_data
 _INSIDE: dict[str, dict[int, str]] = {
     "model": {7: "graph", 25: "function"},
@@ -32,14 +35,19 @@ class WireError(ValueError):
 
 
 def splice(
-    buffer: Buffer, replace: Replace, smallest: int, places: Sequence[int] | None = None
+    buffer: Buffer,
+    replace: Replace,
+    smallest: int,
+    places: Sequence[int] | None = None,
+    typed: Typed | None = None,
 ) -> tuple[list[Chunk], int]:
     """Return the serialised ModelProto in ``buffer`` with raw_data payloads replaced, as chunks and their total size.
 
-    Messages shorter than ``smallest`` bytes are not looked into, and where ``places`` (sorted offsets) is given, only
-    those that hold one of them. Chunks of unchanged bytes are views of ``buffer``: nothing is copied.
+    ``typed`` may make raw_data of a tensor's packed ``float_data`` and such. Messages shorter than ``smallest`` bytes
+    are not looked into, and where ``places`` (sorted offsets) is given, only those that hold one of them. Chunks of
+    unchanged bytes are views of ``buffer``: nothing is copied.
     """
-    changed = _message(buffer, 0, len(buffer), "model", replace, smallest, places, 0)
+    changed = _message(buffer, 0, len(buffer), "model", replace, smallest, places, 0, typed)
     return changed or ([buffer], len(buffer))
 
 
@@ -52,12 +60,13 @@ def _message(
     smallest: int,
     places: Sequence[int] | None,
     depth: int,
+    typed: Typed | None,
 ) -> tuple[list[Chunk], int] | None:
     """Rewrite the message at [pos, end); None where nothing in it changes."""
     inside = _INSIDE.get(kind, {})
     chunks: list[Chunk] = []
     size = 0
-    kept = pos  # bytes before it are in `chunks`
+    begin = kept = pos  # bytes before `kept` are in `chunks`
     try:
         while pos < end:
             field_start = pos
@@ -78,10 +87,11 @@ def _message(
                     field = tag >> 3
                     new: tuple[list[Chunk], int] | None = None
                     if kind == "tensor":
-                        payload = replace(pos, stop) if field == _RAW_DATA else None
-                        new = ([payload], len(payload)) if payload is not None else None
+                        others = (buffer[begin:field_start], buffer[stop:end])
+                        new = _raw(field, pos, stop, replace, typed, others)
+                        tag = _RAW_DATA << 3 | 2
                     elif field in inside and depth < _DEEPEST:
-                        new = _message(buffer, pos, stop, inside[field], replace, smallest, places, depth + 1)
+                        new = _message(buffer, pos, stop, inside[field], replace, smallest, places, depth + 1, typed)
                     if new is not None:
                         head = _encode(tag) + _encode(new[1])
                         chunks += [buffer[kept:field_start], head, *new[0]]
@@ -104,6 +114,18 @@ def _message(
         return None
     chunks.append(buffer[kept:end])
     return chunks, size + end - kept
+
+
+def _raw(
+    field: int, start: int, stop: int, replace: Replace, typed: Typed | None, others: Sequence[Buffer]
+) -> tuple[list[Chunk], int] | None:
+    """Return what the field of a tensor at [start, stop) becomes as raw_data; None where it stays as it is."""
+    payload = None
+    if field == _RAW_DATA:
+        payload = replace(start, stop)
+    elif field in _NUMBERS and typed is not None:
+        payload = typed(field, start, stop, others)
+    return ([payload], len(payload)) if payload is not None else None
 
 
 def fields_of(buffer: Buffer, pos: int, end: int) -> Iterator[tuple[int, int, int]]:
