@@ -51,6 +51,8 @@ def test_what_is_no_image_or_fits_none_is_one_line(tmp_path: Path) -> None:
     graph = model_of(NET.format(n=1), 17)
     with pytest.raises(FeedError, match="cannot be read"):
         feeds_from([tmp_path / "a.png"], graph)
+    with pytest.raises(FeedError, match=r"gone\.png' cannot be read: No such file or directory$"):
+        feeds_from([tmp_path / "gone.png"], graph)
     good = picture(tmp_path / "b.png", (1, 2, 3))
     for text in (
         "g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }",

@@ -114,7 +114,8 @@ def _read(path: Path, value: Value, how: Preprocess) -> Array:
             own = own if own.size == size else own.resize(size, Image.Resampling.BILINEAR)
             pixels = np.asarray(own, np.uint8).reshape(size[1], size[0], channels)
     except Exception as error:  # Pillow on a stranger's bytes
-        reason = show(" ".join(str(error).split()) or type(error).__name__)
+        text = (isinstance(error, OSError) and error.strerror) or str(error)
+        reason = show(" ".join(text.split()) or type(error).__name__)
         raise FeedError(f"image {quoted(path)} cannot be read: {reason}") from None
     if how.bgr:
         pixels = pixels[:, :, ::-1]
