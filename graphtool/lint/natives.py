@@ -24,6 +24,7 @@ NATIVES: dict[str, Native] = {
     "local_function": operators.functions,
     "opset_too_new": operators.too_new,
     "opset_undocumented": operators.undocumented,
+    "opset_of_later_releases": operators.later_releases,
     "opset_too_old": operators.too_old,
     "wide_shape_arithmetic": numbers.wide_sizes,
     "wide_data": numbers.wide_data,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from onnx import NodeProto
 
-from graphtool.atc.cann import Operators, operators, plugins, release
+from graphtool.atc.cann import Operators, Release, operators, plugins, release, releases
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
 from graphtool.lint.conditions import Found
@@ -117,6 +117,22 @@ def undocumented(ground: Ground, rule: Rule) -> Iterator[Found]:
     version, spans = ground.graph.opset(), _spans(ground.aim)
     if version is not None and spans is not None and spans[0][1] < version <= spans[1][1]:
         yield _opset(ground, rule, spans[0], spans[2], spans[0][1])
+
+
+def later_releases(ground: Ground, rule: Rule) -> Iterator[Found]:
+    """An opset that the oldest releases do not document, where no release is named: which do."""
+    version = ground.graph.opset()
+    documented = [one for one in releases() if one.opsets is not None] if ground.aim.cann is None else []
+    if version is None or not documented or version <= _highest(documented[0]):
+        return
+    first = next((one for one in documented if _highest(one) >= version), None)
+    named = first or documented[-1]
+    what = "is the first to document it" if first else "goes furthest, and does not document it"
+    yield at(rule, "model", f"opset {version}", release=str(named.version), what=what, source=named.source)
+
+
+def _highest(release: Release) -> int:
+    return release.opsets[1] if release.opsets is not None else 0
 
 
 def too_old(ground: Ground, rule: Rule) -> Iterator[Found]:
