@@ -9,7 +9,9 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 from rewriting import apply, rule_of
 from work import work
 
+from graphtool.analysis.measure import madds_and_bytes
 from graphtool.graph import Graph
+from graphtool.graph.counts import counts_line
 from graphtool.parity import parts
 from graphtool.parity.hashes import Numbered
 from graphtool.rewrite.matcher import MAX_LOOKS
@@ -92,3 +94,20 @@ def test_a_part_takes_along_the_functions_that_it_calls_and_no_others() -> None:
         part = parts.part(view, [place], given, [f"y{place}"])
         assert [function.name for function in part.proto.functions] == [f"F{number}" for number in range(place + 1)]
         assert parts.run_part(view, [place], given, [f"y{place}"])[f"y{place}"].tolist() == [1, 1]
+
+
+def test_what_thousands_of_nodes_of_open_sizes_cost_is_one_sum() -> None:
+    def steps(count: int) -> int:
+        nodes = [helper.make_node("Relu", [f"v{number}"], [f"v{number + 1}"]) for number in range(count)]
+        info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", "M"]) for name in ("v0", f"v{count}")]
+        graph = Graph.from_proto(helper.make_model(helper.make_graph(nodes, "g", info[:1], info[1:])))
+        assert str(madds_and_bytes(graph)[1]) == f"{8 * count}*M*N"
+        return work(lambda: madds_and_bytes(graph))
+
+    assert steps(800) < 4.5 * steps(200)
+    assert steps(200) < 200 * 230  # 300 where each node has its sizes multiplied and sums sorted
+
+
+def test_a_large_model_whose_nodes_stay_says_so() -> None:
+    assert counts_line({}) == "op counts: unchanged"
+    assert counts_line({"Conv": (3, 4)}) == "op counts: Conv 3 -> 4"

@@ -87,14 +87,15 @@ def product(amounts: Iterable[Amount | None]) -> Amount | None:
 
 def total_of(amounts: Iterable[Amount | None]) -> tuple[Amount, int]:
     """Return the sum of those that are known, and how many are not."""
-    total: Amount = 0
+    total: dict[tuple[str, ...], int] = {}
     unknown = 0
     for amount in amounts:
         if amount is None:
             unknown += 1
-        else:
-            total = total + amount
-    return total, unknown
+            continue
+        for factors, count in _terms(amount):
+            total[factors] = total.get(factors, 0) + count
+    return amount_of(total), unknown
 
 
 def is_at_least(a: Amount, b: Amount) -> bool:

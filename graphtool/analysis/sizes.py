@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from onnx import TensorProto
 
@@ -39,7 +40,7 @@ class Sized:
     @property
     def elements(self) -> Amount | None:
         """The number of elements; None where it is unknown."""
-        return None if self.shape is None else product(self.shape)
+        return None if self.shape is None else _elements(self.shape)
 
     @property
     def bytes(self) -> Amount | None:
@@ -55,6 +56,12 @@ class Sized:
         if self.shape is None:
             return dtype_name(self.dtype)
         return f"{dtype_name(self.dtype)}[{','.join(text(size).replace(' ', '') for size in self.shape)}]"
+
+
+@lru_cache(4096)
+def _elements(shape: tuple[Amount | None, ...]) -> Amount | None:
+    """Return the number of elements: thousands of values of a large model have few shapes."""
+    return product(shape)
 
 
 class Sizes:

@@ -35,4 +35,5 @@ def changed_counts(before: Iterable[str], after: Iterable[str]) -> dict[str, tup
 
 def counts_line(ops: Mapping[str, tuple[int, int]]) -> str:
     """Return such counts in words, such as ``op counts: Conv 3 -> 4``."""
-    return f"op counts: {', '.join(f'{show(op)} {before} -> {after}' for op, (before, after) in ops.items())}"
+    changed = ", ".join(f"{show(op)} {before} -> {after}" for op, (before, after) in ops.items())
+    return f"op counts: {changed or 'unchanged'}"
