@@ -51,8 +51,9 @@ class Constants(NodeList):
             return False
         if name in home.initializers:
             return not home._is_default(name)
-        node = home.index.producer(name)
-        return node is not None and node.op_type == "Constant" and node.domain in ("", "ai.onnx")
+        slot = home.index.producers.get(name)
+        row = None if slot is None else home.index.rows[slot]
+        return row is not None and row.op_type == "Constant" and row.standard
 
     def _is_default(self, name: str) -> bool:
         """Whether an initializer is only the default of an input, which it is since IR 4."""

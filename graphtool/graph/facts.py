@@ -19,15 +19,16 @@ from typing import TYPE_CHECKING
 from onnx import NodeProto
 
 from graphtool.errors import ModelError
-from graphtool.graph.bodies import captures, has_bodies
+from graphtool.graph.bodies import captures
 from graphtool.graph.contents import MOST_ITEMS, Content, content_of_array
 from graphtool.graph.facts_bodies import given
 from graphtool.graph.facts_call import NOTHING, Fact
 from graphtool.graph.facts_join import may_have_content, with_declared
 from graphtool.graph.facts_local import SIZING
-from graphtool.graph.facts_node import DEFAULT, FOLLOWED, MEASURES, SIZED, NodeRules
+from graphtool.graph.facts_node import FOLLOWED, MEASURES, SIZED, NodeRules
 from graphtool.graph.facts_store import Store
 from graphtool.graph.facts_symbols import Symbols
+from graphtool.graph.rows import Row
 from graphtool.graph.shapes import infer, symbols_of
 from graphtool.graph.values import Value, value_of
 
@@ -124,9 +125,9 @@ class Facts:
         self._seen = (slots, frozenset(graph.initializers))
         names = [name for name in graph.initializers if name not in constants]
         for slot in range(old, slots):
-            node = graph.node(slot)
-            if node is not None:
-                names += filter(None, node.output[:])
+            row = graph.row(slot)
+            if row is not None:
+                names += filter(None, row.outputs)
         self._follow(graph, names, [*range(old, slots), *rewired])
 
     def learn(self, other: Facts) -> None:
@@ -161,8 +162,8 @@ class Facts:
             slot = heapq.heappop(queue)
             while queue and queue[0] == slot:
                 heapq.heappop(queue)
-            node = graph.node(slot)
-            names = [] if node is None else [n for n in node.output[:] if n in self._store.open or n in self._vague]
+            row = graph.row(slot)
+            names = [] if row is None else [n for n in row.outputs if n in self._store.open or n in self._vague]
             if not names:
                 continue
             before = [self._known.get(name) for name in names]
@@ -194,21 +195,21 @@ class Facts:
         self._store.open_up(producers)
         self._todo = set(self._store.open)
         known[""] = NOTHING  # an absent input is nothing to wait for
-        is_known, todo, contents = known.__contains__, self._todo, self._contents
+        is_known, todo, contents, rows = known.__contains__, self._todo, self._contents, graph.index.rows
         for slot in sorted({producers[name] for name in self._store.open}):
-            node = graph.node(slot)
-            if node is None or todo.isdisjoint(node.output):
+            row = rows[slot]
+            if row is None or todo.isdisjoint(row.outputs):
                 continue
-            inputs = node.input[:]  # iterating a field costs twice as much
-            places = SIZING.get(node.op_type)
+            inputs = row.inputs
+            places = SIZING.get(row.op_type)
             if (
                 todo.isdisjoint(inputs)
                 and all(map(is_known, inputs))
                 and (places is None or all(inputs[i] in contents for i in places if i < len(inputs)))
-                and not has_bodies(node)
+                and not row.holds
             ):  # the usual case, in short: in order, and nothing to find out first
-                todo.difference_update(node.output)
-                self._look_at(graph, node)
+                todo.difference_update(row.outputs)
+                self._look_at(graph, slot, row)
             else:
                 self._run(slot)
         self._store.news.clear()
@@ -216,21 +217,26 @@ class Facts:
     def _run(self, goal: _Goal) -> None:
         """Reach a goal, and first those that it needs, depth first on a stack of our own."""
         graph = self._live()
+        rows = graph.index.rows
         stack = [goal]
         begun: set[_Goal] = set()
+        settled: set[_Goal] = set()  # what they need has been reached when they are met again
         while stack:
             goal = stack[-1]
-            begun.add(goal)
-            needs = [need for need in self._needs(graph, goal) if need not in begun]
-            if needs:
-                stack += reversed(needs)
-                continue
+            if goal not in settled:
+                begun.add(goal)
+                needs = [need for need in self._needs(graph, goal) if need not in begun]
+                if needs:
+                    if isinstance(goal, int) or isinstance(needs[0], str):  # else the type of a value comes first
+                        settled.add(goal)
+                    stack += reversed(needs)
+                    continue
             stack.pop()
             if isinstance(goal, int):
-                node = graph.node(goal)
-                if node is not None:
-                    self._todo.difference_update(node.output)
-                    self._look_at(graph, node)
+                row = rows[goal]
+                if row is not None:
+                    self._todo.difference_update(row.outputs)
+                    self._look_at(graph, goal, row)
             elif goal not in self._contents:
                 found = self._contents[goal] = self._evaluate(graph, goal)
                 if found is None or not found.known:
@@ -238,28 +244,29 @@ class Facts:
 
     def _needs(self, graph: Graph, goal: _Goal) -> list[_Goal]:
         """Return what must be reached before ``goal``, none where that has been reached itself."""
-        producers = graph.index.producers
+        producers, contents = graph.index.producers, self._contents
         if isinstance(goal, int):
-            node = graph.node(goal)
-            if node is None:
+            row = graph.row(goal)
+            if row is None:
                 return []
-            names: Iterable[str] = [*node.input[:], *sorted(captures(node))] if has_bodies(node) else node.input
+            inputs = row.inputs
+            names = [*inputs, *_captured(graph, goal)] if row.holds else inputs
             needs: list[_Goal] = [slot for name in names if (slot := self._unseen(producers, name)) is not None]
-            for place in SIZING.get(node.op_type, ()):
-                if place < len(node.input) and node.input[place] and node.input[place] not in self._contents:
-                    needs.append(node.input[place])
+            for place in SIZING.get(row.op_type, ()):
+                if place < len(inputs) and inputs[place] and inputs[place] not in contents:
+                    needs.append(inputs[place])
             return needs
         slot = producers.get(goal)
-        if goal in self._contents or slot is None:
+        if goal in contents or slot is None:
             return []
         if self._unseen(producers, goal) is not None:
             return [slot]
-        node = graph.node(slot)
-        if node is None or node.op_type not in FOLLOWED or not may_have_content(self._known[goal]):
+        row = graph.row(slot)
+        if row is None or row.op_type not in FOLLOWED or not may_have_content(self._known[goal]):
             return []
-        if node.op_type in MEASURES:
-            return [slot for name in node.input[:] if (slot := self._unseen(producers, name)) is not None]
-        return [name for name in node.input[:] if name and name not in self._contents]
+        if row.op_type in MEASURES:
+            return [slot for name in row.inputs if (slot := self._unseen(producers, name)) is not None]
+        return [name for name in row.inputs if name and name not in contents]
 
     def _unseen(self, producers: dict[str, int], name: str) -> int | None:
         """Return the slot that makes ``name`` where it has not been looked at."""
@@ -267,45 +274,48 @@ class Facts:
 
     # -- one node
 
-    def _look_at(self, graph: Graph, node: NodeProto) -> None:
+    def _look_at(self, graph: Graph, slot: int, row: Row) -> None:
         """Learn what follows for the outputs of a node, where that can be more than is known."""
         known = self._known
-        outer = sorted(captures(node)) if has_bodies(node) else []
+        outer = _captured(graph, slot) if row.holds else []
         if (
-            node.op_type not in SIZED
-            and self._store.news.isdisjoint(node.input)
+            row.op_type not in SIZED
+            and self._store.news.isdisjoint(row.inputs)
             and self._store.news.isdisjoint(outer)
-            and all(map(known.__contains__, node.output[:]))
+            and all(map(known.__contains__, row.outputs))
         ):
             return  # nothing that onnx did not know
-        facts = [self._lookup(graph, name) if name else None for name in node.input[:]]
+        facts = [self._lookup(graph, name) if name else None for name in row.inputs]
         contents: list[Content | None] = [None] * len(facts)
-        for place in SIZING.get(node.op_type, ()):
+        for place in SIZING.get(row.op_type, ()):
             if place < len(facts):
-                contents[place] = self._contents.get(node.input[place])
+                contents[place] = self._contents.get(row.inputs[place])
         captured = {name: self._lookup(graph, name) for name in outer}
-        for name, fact in zip(node.output[:], self._rules.facts(node, facts, contents, captured), strict=True):
+        found = self._rules.facts(_node(graph, slot), row, facts, contents, captured)
+        for name, fact in zip(row.outputs, found, strict=True):
             if name:
                 self._store.learn(name, fact)
 
     def _evaluate(self, graph: Graph, name: str) -> Content | None:
         """Return the content of a value whose needs are reached."""
-        node = graph.index.producer(name)
-        if name in graph.initializers or (node is not None and node.op_type == "Constant"):
+        slot = graph.index.producers.get(name)
+        row = None if slot is None else graph.row(slot)
+        if name in graph.initializers or (row is not None and row.op_type == "Constant"):
             return self._constant(graph, name)
         fact = self._lookup(graph, name)
-        if node is None:
+        if slot is None or row is None:
             if self._outer is not None and not graph.defines(name):
                 return self._outer.elements(name)
             return self._store.unknown_content(name, fact)
-        if node.domain not in DEFAULT or node.op_type not in FOLLOWED or not may_have_content(fact):
+        if not row.standard or row.op_type not in FOLLOWED or not may_have_content(fact):
             return self._store.unknown_content(name, fact)
-        nothing: list[None] = [None] * len(node.input)
-        if node.op_type in MEASURES:
-            found = self._rules.content(node, [self._lookup(graph, of) for of in node.input[:]], nothing, 0)
+        node = _node(graph, slot)
+        nothing: list[None] = [None] * len(row.inputs)
+        if row.op_type in MEASURES:
+            found = self._rules.content(node, row, [self._lookup(graph, of) for of in row.inputs], nothing, 0)
         else:
-            contents = [self._contents.get(of) for of in node.input[:]]
-            found = self._rules.content(node, nothing, contents, node.output[:].index(name))
+            contents = [self._contents.get(of) for of in row.inputs]
+            found = self._rules.content(node, row, nothing, contents, row.outputs.index(name))
         if found is None:
             return self._store.unknown_content(name, fact)
         if len(found.items) > MOST_ITEMS or (fact.dtype and fact.dtype != found.dtype):
@@ -347,3 +357,14 @@ class Facts:
         graph = self._graph()
         assert graph is not None, "facts outlived their graph"
         return graph
+
+
+def _node(graph: Graph, slot: int) -> NodeProto:
+    node = graph.node(slot)
+    assert node is not None, "it has a row"
+    return node
+
+
+def _captured(graph: Graph, slot: int) -> list[str]:
+    """Return the outer values that the bodies of a node read."""
+    return sorted(captures(_node(graph, slot)))

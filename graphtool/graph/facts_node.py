@@ -13,11 +13,11 @@ import onnx
 from onnx import NodeProto
 
 from graphtool.graph import contents_math, contents_moves, facts_foreign, facts_rules, facts_windows
-from graphtool.graph.bodies import has_bodies
 from graphtool.graph.contents import FLOATS, Content
 from graphtool.graph.facts_call import Call, Fact, Unknown
 from graphtool.graph.facts_local import MOST_KEPT, SIZING, Local
 from graphtool.graph.facts_symbols import Symbols
+from graphtool.graph.rows import Row
 
 DEFAULT = ("", "ai.onnx")
 MEASURES = frozenset({"Shape", "Size"})  # their content is made from a shape, not from a content
@@ -45,6 +45,7 @@ class NodeRules:
     def facts(
         self,
         node: NodeProto,
+        row: Row,
         facts: Sequence[Fact | None],
         contents: Sequence[Content | None],
         captured: Mapping[str, Fact],
@@ -54,12 +55,12 @@ class NodeRules:
         ``facts`` and ``contents`` (of the inputs that :data:`SIZING` names) are those of the inputs, place by place;
         ``captured`` the facts of outer values that a body of the node reads.
         """
-        if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].name == "value":
+        if row.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].name == "value":
             tensor = node.attribute[0].t  # its bytes may lie in a file
             return [Fact(tensor.data_type, tuple(tensor.dims))]
-        if has_bodies(node):
+        if row.holds:
             return self._local.outputs(node, facts, contents, captured)
-        key = (*_question(node), tuple(map(bool, node.output[:])), tuple(facts), tuple(map(_plain, contents)))
+        key = (*_question(node, row), tuple(map(bool, row.outputs)), tuple(facts), tuple(map(_plain, contents)))
         found = self._facts.get(key)
         if found is None:
             if len(self._facts) > MOST_KEPT:
@@ -82,7 +83,7 @@ class NodeRules:
         return self._local.outputs(node, facts, contents, {})
 
     def content(
-        self, node: NodeProto, facts: Sequence[Fact | None], contents: Sequence[Content | None], place: int
+        self, node: NodeProto, row: Row, facts: Sequence[Fact | None], contents: Sequence[Content | None], place: int
     ) -> Content | None:
         """Return the content of output ``place`` of a node in :data:`FOLLOWED`; None where nothing is known of it.
 
@@ -91,7 +92,7 @@ class NodeRules:
         """
         if any(content is not None and content.dtype in FLOATS for content in contents):
             return _at(self._evaluated(node, facts, contents), place)  # 0.0 and -0.0 would be one question
-        key = (*_question(node), len(node.output), tuple(facts), tuple(map(_plain, contents)))
+        key = (*_question(node, row), len(row.outputs), tuple(facts), tuple(map(_plain, contents)))
         found = self._contents.get(key)
         if found is None:
             if len(self._contents) > MOST_KEPT:
@@ -120,11 +121,13 @@ def _at(found: Sequence[Content], place: int) -> Content | None:
     return found[place] if place < len(found) else None
 
 
-def _question(node: NodeProto) -> _Key:
-    if not node.attribute:
-        return node.op_type, node.domain, len(node.input)
-    attributes = tuple(attribute.SerializeToString(deterministic=True) for attribute in node.attribute[:])
-    return node.op_type, node.domain, len(node.input), attributes
+def _question(node: NodeProto, row: Row) -> _Key:
+    attributes = node.attribute[:]
+    if not attributes:
+        return row.op_type, row.domain, len(row.inputs)
+    if len(attributes) == 1:
+        return row.op_type, row.domain, len(row.inputs), attributes[0].SerializeToString(deterministic=True)
+    return row.op_type, row.domain, len(row.inputs), *[a.SerializeToString(deterministic=True) for a in attributes]
 
 
 def _plain(content: Content | None) -> _Key | None:

@@ -105,8 +105,7 @@ def virtual_inputs(node: NodeProto, version: int | None, constant: Constant | No
     tensor beside it is. With ``constant``, the empty roi and scales that Resize needs at opset 11 and 12 are read as
     the absent inputs that they are from 13 on. Raises ValueError for an attribute that refers to one of a function.
     """
-    newest = _NEWEST.get(node.op_type)
-    if newest is None or (version or 1) >= newest or node.domain not in ("", "ai.onnx"):
+    if node.domain not in ("", "ai.onnx") or not takes_moved(node.op_type, version):
         return tuple(node.input[:])
     version = version or 1
     found: list[str | Virtual] = list(node.input[:])
@@ -123,10 +122,15 @@ def virtual_inputs(node: NodeProto, version: int | None, constant: Constant | No
     return tuple(found)
 
 
+def takes_moved(op_type: str, version: int | None) -> bool:
+    """Whether the inputs of a standard operator are others at opset ``version`` than in the newest form."""
+    newest = _NEWEST.get(op_type)
+    return newest is not None and (version or 1) < newest
+
+
 def moved(op_type: str, version: int | None) -> Mapping[int, str]:
     """Return what is an attribute at opset ``version``: input position in the newest form -> name of the attribute."""
-    newest = _NEWEST.get(op_type)
-    if newest is None or (version or 1) >= newest:
+    if not takes_moved(op_type, version):
         return _NOTHING
     return {move.position: move.attribute for move in _moves(op_type, version or 1)}
 

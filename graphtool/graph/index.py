@@ -9,7 +9,8 @@ from functools import cached_property
 
 from onnx import NodeProto
 
-from graphtool.graph.bodies import HOLDERS, captures, has_bodies
+from graphtool.graph.bodies import HOLDERS, captures
+from graphtool.graph.rows import Row
 
 
 @dataclass(slots=True)
@@ -76,12 +77,17 @@ class Index:
         return found.reads.get(slot, 0)
 
     @cached_property
+    def rows(self) -> list[Row | None]:
+        """What the nodes say of themselves, by slot; None for a removed one."""
+        return [None if node is None else Row(node) for node in self._slots]
+
+    @cached_property
     def types(self) -> dict[str, list[int]]:
         """Slots by op type; may name dead slots."""
         types: defaultdict[str, list[int]] = defaultdict(list)
-        for slot, node in self._live():
-            types[node.op_type].append(slot)
-            if node.domain:
+        for slot, row in self._live():
+            types[row.op_type].append(slot)
+            if row.domain:
                 self._foreign.append(slot)
         return dict(types)
 
@@ -96,25 +102,25 @@ class Index:
         if not self._foreign and HOLDERS.isdisjoint(types):
             return []  # most graphs, and nearly every body
         slots = {*self.foreign, *(slot for op_type in HOLDERS for slot in types.get(op_type, ()))}
-        return sorted(slot for slot in slots if (node := self._slots[slot]) is not None and has_bodies(node))
+        return sorted(slot for slot in slots if (row := self.rows[slot]) is not None and row.holds)
 
     @cached_property
     def producers(self) -> dict[str, int]:
         """Slot of the producer by value name."""
-        return {name: slot for slot, node in self._live() for name in node.output[:] if name}
+        return {name: slot for slot, row in self._live() for name in row.outputs if name}
 
     @cached_property
     def readers(self) -> dict[str, int | Several]:
         """Slot of the reader, or several of them, by value name: most values are read once, by a bare slot."""
         readers: dict[str, int | Several] = {}
-        for slot, node in self._live():
-            for name in node.input[:]:
+        for slot, row in self._live():
+            for name in row.inputs:
                 if name not in readers:  # most values: spare them the call
                     readers[name] = slot
                 else:
                     _count(readers, name, slot)
-            if has_bodies(node):
-                for name in captures(node):
+            if row.holds:
+                for name in captures(self._node(slot)):
                     _count(readers, name, slot)
         readers.pop("", None)
         return readers
@@ -124,10 +130,13 @@ class Index:
     def added(self, slot: int, node: NodeProto) -> None:
         """Take up a new node."""
         known = self.__dict__
-        made, read = list(filter(None, node.output[:])), _reads(node)
+        row = Row(node)
+        if "rows" in known:
+            self.rows.append(row)
+        made, read = list(filter(None, row.outputs)), _reads(node, row)
         if "types" in known:
-            self.types.setdefault(node.op_type, []).append(slot)
-            if node.domain:
+            self.types.setdefault(row.op_type, []).append(slot)
+            if row.domain:
                 self._foreign.append(slot)
         if "producers" in known:
             self.producers.update(dict.fromkeys(made, slot))
@@ -141,7 +150,10 @@ class Index:
     def removed(self, slot: int, node: NodeProto) -> None:
         """Forget a node; by_type skips dead slots by itself."""
         known = self.__dict__
-        made, read = node.output[:], _reads(node)
+        row = self.rows[slot]
+        assert row is not None
+        self.rows[slot] = None
+        made, read = row.outputs, _reads(node, row)
         if "producers" in known:
             producers = self.producers
             for name in made:
@@ -153,6 +165,14 @@ class Index:
         if self.touched is not None:
             self.touched += made
             self.touched += read
+
+    def rewired(self, slot: int, position: int, value: str) -> None:
+        """Note that an input of the node in ``slot`` is another value now."""
+        row = self.rows[slot]
+        assert row is not None
+        self.unread(row.inputs[position], slot)
+        row.inputs[position] = value
+        self.read(value, slot)
 
     def read(self, value: str, slot: int) -> None:
         """Count one more reader of ``value``."""
@@ -168,22 +188,30 @@ class Index:
         if "readers" in self.__dict__:
             _discount(self.readers, value, slot)
 
-    def made(self, value: str, slot: int) -> None:
+    def renamed(self, slot: int, position: int, value: str) -> None:
+        """Note that an output of the node in ``slot`` has another name now."""
+        row = self.rows[slot]
+        assert row is not None
+        self._unmade(row.outputs[position])
+        row.outputs[position] = value
+        self._made(value, slot)
+
+    def _made(self, value: str, slot: int) -> None:
         """Note that the node in ``slot`` makes ``value``."""
         if self.touched is not None:
             self.touched.append(value)
         if value and "producers" in self.__dict__:
             self.producers[value] = slot
 
-    def unmade(self, value: str) -> None:
+    def _unmade(self, value: str) -> None:
         """Note that nobody makes ``value`` any more."""
         if self.touched is not None:
             self.touched.append(value)
         if "producers" in self.__dict__:
             self.producers.pop(value, None)
 
-    def _live(self) -> Iterator[tuple[int, NodeProto]]:
-        return ((slot, node) for slot, node in enumerate(self._slots) if node is not None)
+    def _live(self) -> Iterator[tuple[int, Row]]:
+        return ((slot, row) for slot, row in enumerate(self.rows) if row is not None)
 
     def _node(self, slot: int) -> NodeProto:
         node = self._slots[slot]
@@ -216,8 +244,8 @@ def _discount(readers: dict[str, int | Several], value: str, slot: int) -> None:
             del readers[value]
 
 
-def _reads(node: NodeProto) -> list[str]:
-    names = [name for name in node.input[:] if name]
-    if has_bodies(node):
+def _reads(node: NodeProto, row: Row) -> list[str]:
+    names = [name for name in row.inputs if name]
+    if row.holds:
         names += captures(node)
     return names

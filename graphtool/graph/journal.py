@@ -125,21 +125,21 @@ class Journal:
 
     def _nearby(self, graph: Graph, steps: int) -> dict[int, int]:
         """Return the latest batch that touched something at most ``steps`` nodes above a slot, by slot."""
-        readers = graph.index.readers
+        rows, readers = graph.index.rows, graph.index.readers
         for step in range(steps):
             if step + 1 == len(self._near):
                 self._near.append({})
                 self._fresh.append({})
             above, near, fresh = self._near[step], self._near[step + 1], self._fresh[step + 1]
             for slot in self._fresh[step]:
-                node = graph.node(slot)
-                if node is None:
+                row = rows[slot]
+                if row is None:
                     continue
                 turn = above[slot]
                 if near.get(slot, -1) < turn:
                     near[slot] = turn
                     fresh[slot] = None
-                for name in node.output[:]:
+                for name in row.outputs:
                     found = readers.get(name)
                     if found is None:
                         continue

@@ -7,11 +7,12 @@ from collections.abc import Set as AbstractSet
 
 from onnx import GraphProto, NodeProto
 
-from graphtool.graph.bodies import bodies, captures, has_bodies, rename_captured
+from graphtool.graph.bodies import bodies, captures, rename_captured
 from graphtool.graph.fields import arrange
 from graphtool.graph.index import Index
 from graphtool.graph.journal import Journal
 from graphtool.graph.names import Names
+from graphtool.graph.rows import Row
 
 _WIDE = 32  # inputs from which on the places of names are kept: a Concat may have thousands, renamed one by one
 
@@ -86,6 +87,10 @@ class NodeList:
         """Return the node in a slot; None once it is removed."""
         return self._slots[slot]
 
+    def row(self, slot: int) -> Row | None:
+        """Return what the node in a slot says of itself but for its attributes; None once it is removed."""
+        return self.index.rows[slot]
+
     def add_node(self, node: NodeProto, at: int, step: int | None = None) -> int:
         """Add a copy of ``node`` at the place of slot ``at`` and return its slot.
 
@@ -135,40 +140,46 @@ class NodeList:
         """Let input ``position`` of a node read ``value``."""
         node = self._slots[slot]
         assert node is not None
-        self.index.unread(node.input[position], slot)
         node.input[position] = value
-        self.index.read(value, slot)
+        self.index.rewired(slot, position, value)
         self._rewired.append(slot)
 
     def rename_output(self, slot: int, position: int, value: str) -> None:
         """Rename an output of a node; its readers are not touched."""
         node = self._slots[slot]
         assert node is not None
-        self.index.unmade(node.output[position])
         node.output[position] = value
-        self.index.made(value, slot)
+        self.index.renamed(slot, position, value)
+
+    def drop_absent(self, slot: int) -> None:
+        """Leave off the inputs of a node that are absent and last."""
+        node, row = self._slots[slot], self.index.rows[slot]
+        assert node is not None and row is not None
+        while row.inputs and not row.inputs[-1]:
+            del row.inputs[-1], node.input[-1]
 
     def replace_uses(self, old: str, new: str) -> None:
         """Let every node that reads ``old``, in bodies too, read ``new`` instead; graph outputs are not touched."""
         for slot in self.index.reader_slots(old):
-            node = self._slots[slot]
-            assert node is not None
-            for position in self._positions(slot, node, old, new):
+            node, row = self._slots[slot], self.index.rows[slot]
+            assert node is not None and row is not None
+            for position in self._positions(slot, row, old, new):
                 self.set_input(slot, position, new)
-            if has_bodies(node):
+            if row.holds:
                 self._rewired.append(slot)
                 self._replace_captured(slot, node, old, new)
 
-    def _positions(self, slot: int, node: NodeProto, old: str, new: str) -> list[int]:
+    def _positions(self, slot: int, row: Row, old: str, new: str) -> list[int]:
         """Return the inputs of a node that read ``old``, and will read ``new``."""
-        if len(node.input) < _WIDE or has_bodies(node):
-            return [position for position, name in enumerate(node.input[:]) if name == old]
+        inputs = row.inputs
+        if len(inputs) < _WIDE or row.holds:
+            return [position for position, name in enumerate(inputs) if name == old]
         places = self._places.get(slot, {})
         found = places.pop(old, [])
         # other edits do not keep the places right: what they say is held against the node, and against the index
-        if len(found) != self.index.reads(old, slot) or any(node.input[position] != old for position in found):
+        if len(found) != self.index.reads(old, slot) or any(inputs[position] != old for position in found):
             places = self._places[slot] = {}
-            for position, name in enumerate(node.input[:]):
+            for position, name in enumerate(inputs):
                 places.setdefault(name, []).append(position)
             found = places.pop(old, [])
         now = places.setdefault(new, [])

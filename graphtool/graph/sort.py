@@ -101,19 +101,21 @@ def remove_nodes(
     index = graph.index
     queue = list(candidates)
     count = 0
-    readers = index.readers
+    rows, readers = index.rows, index.readers
     while queue:
         slot = queue.pop()
-        node = graph.node(slot)
-        if node is None:
+        row, node = rows[slot], graph.node(slot)
+        if row is None or node is None:
             continue
-        for name in node.output[:]:
+        for name in row.outputs:
             if name in readers or name in needed:
-                node = None
+                row = None
                 break
-        if node is None:
+        if row is None:
             continue
-        reads = {name for name in node.input[:] if name} | captures(node)
+        reads = {name for name in row.inputs if name}
+        if row.holds:
+            reads |= captures(node)
         graph.remove_node(slot)
         count += 1
         if gone is not None:

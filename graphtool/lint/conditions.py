@@ -16,7 +16,7 @@ from graphtool.lint.rule import Finding, Message, Rule, Undecided
 from graphtool.lint.target import Aim
 from graphtool.rewrite.edit import MAX_PLACES
 from graphtool.rewrite.expr import Expr, ExprError
-from graphtool.rewrite.facts import tensor_ref
+from graphtool.rewrite.facts import View
 from graphtool.rewrite.functions_values import TensorRef
 from graphtool.rewrite.matcher import Matcher
 from graphtool.rewrite.result import label
@@ -146,7 +146,7 @@ class _NodeNames(_Names):
             raise KeyError(key)
         node, graph, at = self._node, self._graph, int(place)
         values = virtual_inputs(node, self._version, graph.constant) if word == "input" else node.output
-        return tensor_ref(graph, values[at] if at < len(values) else "", self._outputs)
+        return View(graph, self._outputs).tensor(values[at] if at < len(values) else "")
 
 
 class _PatternNames(_Names):
@@ -162,7 +162,7 @@ class _PatternNames(_Names):
         """Return what a name stands for; raises KeyError."""
         if key not in self._values:
             raise KeyError(key)
-        return tensor_ref(self._graph, self._values[key], self._outputs)
+        return View(self._graph, self._outputs).tensor(self._values[key])
 
 
 def _plain(value: object) -> object:

@@ -207,7 +207,7 @@ class Freer:
             self._give(slot, 3, scales)
             self.graph.set_input(slot, 2, node.input[3])
             self.graph.set_input(slot, 3, "")
-            del node.input[3:]
+            self.graph.drop_absent(slot)
         else:
             self._unread.append(node.input[3])
             self.graph.set_input(slot, 3, self._repeater.with_batch(node, sizes.tolist(), place))

@@ -43,11 +43,12 @@ def computable(graph: Graph, opset: int, key: Hashable = None) -> list[int]:
     """
     constants = Constants(graph)
     index = graph.index
+    rows = index.rows
     if graph.parent is None:
         sources = [name for name in graph.initializers if name in constants]
         for slot in index.slots_of_type("Constant"):
-            node = graph.node(slot)
-            sources += node.output if node is not None and node.domain in ("", "ai.onnx") else ()
+            row = rows[slot]
+            sources += row.outputs if row is not None and row.standard else ()
         first: Sequence[int] = list(dict.fromkeys(slot for name in sources for slot in index.reader_slots(name)))
         if graph.journal is not None:
             first = graph.journal.again(graph, key, first, 0)
@@ -57,14 +58,17 @@ def computable(graph: Graph, opset: int, key: Hashable = None) -> list[int]:
     found: dict[int, None] = {}
     while queue:
         slot = queue.popleft()
-        node = graph.node(slot)
-        if node is None or slot in found or not node.input:
+        row = rows[slot]
+        if row is None or slot in found or not row.inputs:
             continue
-        if not all(name in constants for name in node.input[:] if name) or not is_pure(graph, node, opset):
+        if not all(name in constants for name in row.inputs if name):
+            continue
+        node = graph.node(slot)
+        if node is None or not is_pure(graph, node, opset):
             continue
         found[slot] = None
-        constants.made.update(filter(None, node.output[:]))
-        queue.extend(reader for name in node.output[:] if name for reader in index.reader_slots(name))
+        constants.made.update(filter(None, row.outputs))
+        queue.extend(reader for name in row.outputs if name for reader in index.reader_slots(name))
     return list(found)
 
 

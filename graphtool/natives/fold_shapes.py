@@ -48,11 +48,11 @@ def _known(graph: Graph) -> dict[int, dict[str, Array]]:
     found: dict[int, dict[str, Array]] = {}
     while queue:
         slot = queue.popleft()
-        node = graph.node(slot)
-        if slot in seen or node is None or node.domain not in ("", "ai.onnx") or node.op_type == "Constant":
+        row = index.rows[slot]
+        if slot in seen or row is None or not row.standard or row.op_type == "Constant":
             continue
         seen.add(slot)
-        for name in filter(None, node.output[:]):
+        for name in filter(None, row.outputs):
             content = graph.content(name)
             if content is None:
                 continue

@@ -10,8 +10,8 @@ from onnx import AttributeProto, NodeProto
 
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
-from graphtool.graph.bodies import has_bodies
 from graphtool.graph.digests import Contents
+from graphtool.graph.rows import Row
 from graphtool.natives._joining import Joiner
 from graphtool.rewrite.result import Applied, Match, alias, label
 from graphtool.rewrite.selection import Offer, everywhere
@@ -69,43 +69,48 @@ class _Level:
         matches = []
         while self.queue:
             slot = self.order[heapq.heappop(self.queue)]
-            node = self.graph.node(slot)
-            assert node is not None, "a node is removed when its turn comes, and not before"
-            kept, name = self._twin(slot, node), label(node)
-            if kept != slot and self._join(kept, slot):
-                matches.append(Match(name, "native"))
+            row = self.graph.row(slot)
+            assert row is not None, "a node is removed when its turn comes, and not before"
+            kept = self._twin(slot, row)
+            if kept != slot:
+                name = label(self._node(slot))
+                if self._join(kept, slot):
+                    matches.append(Match(name, "native"))
         self.joiner.finish()
         return matches
 
-    def _mergeable(self, node: NodeProto) -> bool:
+    def _mergeable(self, row: Row) -> bool:
         """Whether the node computes the same from the same inputs, as far as ONNX says what it computes."""
         return (
-            node.op_type not in _LEFT_ALONE
-            and (node.domain, node.op_type) not in self.calls
-            and ops.schema(node.op_type, node.domain, self.graph.opset(node.domain)) is not None
-            and not has_bodies(node)
+            row.op_type not in _LEFT_ALONE
+            and (row.domain, row.op_type) not in self.calls
+            and ops.schema(row.op_type, row.domain, self.graph.opset(row.domain)) is not None
+            and not row.holds
         )
 
-    def _twin(self, slot: int, node: NodeProto) -> int:
+    def _twin(self, slot: int, row: Row) -> int:
         """Return the slot of the first node that equals the one in ``slot``: its own where no other does."""
-        key = self._key(node)
+        key = self._key(row)
         known = self.first.setdefault(key, slot)
-        if known == slot or not self._mergeable(node):  # nearly always the first, so the cheaper question comes first
+        if known == slot or not self._mergeable(row):  # nearly always the first, so the cheaper question comes first
             return slot
         if isinstance(known, int):
-            first = self.graph.node(known)
-            assert first is not None, "the first of equal nodes is kept"
-            known = self.first[key] = {self._details(first): known}
-        return known.setdefault(self._details(node), slot)
+            known = self.first[key] = {self._details(self._node(known)): known}
+        return known.setdefault(self._details(self._node(slot)), slot)
 
-    def _key(self, node: NodeProto) -> Hashable:
-        inputs = [self.same.get(name, name) for name in node.input[:]] if self.same else node.input[:]
-        domain = "" if node.domain == "ai.onnx" else node.domain
-        if len(inputs) == 2 and not domain and node.op_type in ops.COMMUTATIVE:
+    def _node(self, slot: int) -> NodeProto:
+        node = self.graph.node(slot)
+        assert node is not None, "the first of equal nodes is kept"
+        return node
+
+    def _key(self, row: Row) -> Hashable:
+        inputs = [self.same.get(name, name) for name in row.inputs] if self.same else row.inputs[:]
+        domain = "" if row.domain == "ai.onnx" else row.domain
+        if len(inputs) == 2 and not domain and row.op_type in ops.COMMUTATIVE:
             inputs.sort()
         while inputs and not inputs[-1]:
             inputs.pop()
-        return node.op_type, domain, len(node.output), *inputs
+        return row.op_type, domain, len(row.outputs), *inputs
 
     def _details(self, node: NodeProto) -> Hashable:
         """Return the attributes that differ from their defaults, and what is noted of the outputs."""
@@ -121,8 +126,7 @@ class _Level:
     def _join(self, kept: int, slot: int) -> bool:
         """Let the node in ``kept`` make what the one in ``slot`` makes; return False where that one must stay."""
         graph, stays = self.graph, self.joiner.stays
-        own, other = graph.node(kept), graph.node(slot)
-        assert own is not None and other is not None
+        own, other = self._node(kept), self._node(slot)
         pairs = [(a, b) for a, b in zip(own.output, other.output, strict=True) if b]
         joinable = all(self._joinable(a, b) for a, b in pairs)
         if joinable and not self.offer(label(other), alias(other)):

@@ -73,16 +73,17 @@ class _Merging:
         wanted = {*index.slots_of_type("MatMul"), *index.slots_of_type("Gemm")}
         found: dict[Hashable, list[_Sibling]] = {}
         for slot in self.graph.live_slots() if len(wanted) > 1 else ():
-            node = self.graph.node(slot) if slot in wanted else None
-            if node is None or node.domain not in ("", "ai.onnx") or len(node.input) < 2:
+            row = index.rows[slot] if slot in wanted else None
+            if row is None or not row.standard or len(row.inputs) < 2:
                 continue
-            if index.uses(node.input[0]) < 2 or not (index.uses(node.output[0]) or node.output[0] in self.outputs):
+            read, made = row.inputs[0], row.outputs[0]
+            if index.uses(read) < 2 or not (index.uses(made) or made in self.outputs):
                 continue  # one alone, or one that nobody reads
-            matrix = self._own_matrix(node.input[1])
-            if matrix is not None:
+            node, matrix = self.graph.node(slot), self._own_matrix(row.inputs[1])
+            if node is not None and matrix is not None:
                 for key, sibling in self._sibling(slot, node, matrix):
-                    rows = matrix.shape[1 - sibling.axis]
-                    found.setdefault((key, node.input[0], rows, matrix.dtype.name), []).append(sibling)
+                    height = matrix.shape[1 - sibling.axis]
+                    found.setdefault((key, read, height, matrix.dtype.name), []).append(sibling)
         return [group for group in found.values() if len(group) > 1]
 
     def _own_matrix(self, name: str) -> Array | None:

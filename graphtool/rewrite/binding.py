@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-
-from onnx import NodeProto
 
 from graphtool.errors import quoted
 from graphtool.graph.forms import Virtual
+from graphtool.graph.rows import Row
 from graphtool.rewrite.pattern import PatternNode
 
 Operand = str | Virtual  # a value of the graph ('' for an absent input), or an attribute that is an input today
 Bound = Operand | tuple[Operand, ...]
 
 
-@dataclass(slots=True)
 class Binding:
     """What pattern names stand for: values by name, attributes, slots by statement, and the other links of chains."""
 
-    values: dict[str, Bound] = field(default_factory=dict)
-    attributes: dict[str, object] = field(default_factory=dict)
-    slots: dict[int, int] = field(default_factory=dict)
-    links: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    __slots__ = ("attributes", "links", "slots", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[str, Bound] = {}
+        self.attributes: dict[str, object] = {}
+        self.slots: dict[int, int] = {}
+        self.links: dict[int, tuple[int, ...]] = {}
 
     def value(self, name: str) -> Operand:
         """Return what one name stands for; '' where that is nothing."""
@@ -41,11 +41,11 @@ class Binding:
         return [slot for number in sorted(self.slots) for slot in (*self.links.get(number, ()), self.slots[number])]
 
 
-def same_op(wanted: PatternNode, node: NodeProto) -> bool:
+def same_op(wanted: PatternNode, row: Row) -> bool:
     """Whether a node is of one of the op types, and the domain, that a statement names."""
-    if node.op_type not in wanted.op_types:
+    if row.op_type not in wanted.op_types:
         return False
-    return wanted.domain == node.domain or {wanted.domain, node.domain} == {"", "ai.onnx"}
+    return wanted.domain == row.domain or {wanted.domain, row.domain} == {"", "ai.onnx"}
 
 
 def equal(a: object, b: object) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from graphtool.errors import did_you_mean
 from graphtool.rewrite import functions_operators as operators
 from graphtool.rewrite.functions import FUNCTIONS
-from graphtool.rewrite.functions_values import checked, integer
+from graphtool.rewrite.functions_values import TensorRef, checked, integer
 
 Env = Mapping[str, object]
 Evaluate = Callable[[Env], Any]
@@ -118,7 +118,8 @@ def _name(node: ast.Name, wrong: Wrong) -> Evaluate:
 
     def evaluate(env: Env) -> object:
         try:
-            return checked(env.get(attribute) if marked else _lookup(name, env))
+            found = env.get(attribute) if marked else _lookup(name, env)
+            return found if type(found) is TensorRef else checked(found)
         except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
             raise wrong(node, error) from None
 
@@ -143,18 +144,24 @@ def _binary(symbol: str, left: Evaluate, right: Evaluate) -> Evaluate:
 def _either(parts: list[Evaluate], stop: bool) -> Evaluate:
     """Return the first part that decides an ``or`` (``stop`` is True) or an ``and``, else the last."""
 
+    *first, last = parts
+
     def evaluate(env: Env) -> object:
-        found: object = None
-        for part in parts:
+        for part in first:
             found = part(env)
-            if part is not parts[-1] and operators.truth(found) == stop:
-                break
-        return found
+            if (found if type(found) is bool else operators.truth(found)) is stop:
+                return found
+        return last(env)
 
     return evaluate
 
 
 def _chain(first: Evaluate, words: list[str], parts: list[Evaluate]) -> Evaluate:
+    compare = operators.compare
+    if len(parts) == 1:
+        only, second = words[0], parts[0]
+        return lambda env: compare(only, first(env), second(env))
+
     def evaluate(env: Env) -> object:
         left = first(env)
         result: object = True
@@ -162,7 +169,7 @@ def _chain(first: Evaluate, words: list[str], parts: list[Evaluate]) -> Evaluate
             if not operators.truth(result):
                 break
             value = part(env)
-            result = checked(operators.compare(word, left, value))
+            result = checked(compare(word, left, value))
             left = value
         return result
 

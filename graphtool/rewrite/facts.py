@@ -3,64 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from functools import partial
 
 from onnx import helper
 
 from graphtool.graph import Graph
+from graphtool.graph.contents import Content
 from graphtool.graph.forms import Virtual
 from graphtool.graph.values import Shape
 from graphtool.rewrite.expr import TensorRef
-from graphtool.rewrite.functions_values import Tensors
+from graphtool.rewrite.functions_values import Array, Tensors
 
 _QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
 
 
-def tensor_ref(
-    graph: Graph, value: str | Virtual | tuple[str | Virtual, ...], outputs: AbstractSet[str] | None = None
-) -> TensorRef | Tensors:
-    """Return the facts of a value; ``''`` is an absent optional input, several values come as :class:`Tensors`.
+def tensor_ref(graph: Graph, value: str | Virtual | tuple[str | Virtual, ...]) -> TensorRef | Tensors:
+    """Return one value of a graph, see :meth:`View.tensor`."""
+    return View(graph).tensor(value)
+
+
+class View:
+    """A graph as expressions see it: a :class:`~graphtool.rewrite.functions_values.Source`.
 
     ``outputs`` are the names of the graph's outputs, where the caller has them already.
     """
-    if isinstance(value, tuple):
-        return Tensors(tuple(_one(graph, item, outputs) for item in value))
-    return _one(graph, value, outputs)
 
+    def __init__(self, graph: Graph, outputs: AbstractSet[str] | None = None) -> None:
+        self._graph = graph
+        self._outputs = {info.name for info in graph.header.output} if outputs is None else outputs
 
-def _one(graph: Graph, name: str | Virtual, outputs: AbstractSet[str] | None) -> TensorRef:
-    if isinstance(name, Virtual):
-        array = name.array
-        return TensorRef("", helper.np_dtype_to_tensor_dtype(array.dtype), array.shape, lambda: array, uses=1)
-    if not name:
-        return TensorRef("", present=False)
-    return TensorRef(
-        name,
-        constant=partial(graph.constant, name),
-        elements=lambda: graph.facts.elements(name),
-        look=partial(_look, graph, name, outputs),
-        steps=partial(_quantizes, graph),
-    )
+    def tensor(self, value: str | Virtual | tuple[str | Virtual, ...]) -> TensorRef | Tensors:
+        """Return the facts of a value; ``''`` is an absent optional input, several values come as :class:`Tensors`."""
+        if isinstance(value, tuple):
+            return Tensors(tuple(map(self._one, value)))
+        return self._one(value)
 
+    def _one(self, value: str | Virtual) -> TensorRef:
+        if isinstance(value, Virtual):
+            array = value.array
+            return TensorRef("", helper.np_dtype_to_tensor_dtype(array.dtype), array.shape, lambda: array, uses=1)
+        return TensorRef(value, source=self) if value else TensorRef("", present=False)
 
-def _quantizes(graph: Graph) -> bool:
-    """Whether nodes of a graph, or of one around it, round to a step: QuantizeLinear and its kin."""
-    around: Graph | None = graph
-    while around is not None:
-        types = around.index.types
-        if any(around.node(slot) is not None for op in _QUANTIZERS for slot in types.get(op, ())):
-            return True
-        around = around.parent
-    return False
+    def constant(self, name: str) -> Array | None:
+        """Return the value of a constant; None where ``name`` is not one."""
+        return self._graph.constant(name)
 
+    def look(self, name: str) -> tuple[int | None, Shape | None, int]:
+        """Return the element type, the shape and the number of readers of a value."""
+        graph = self._graph
+        uses = graph.index.uses(name) + (name in self._outputs)
+        weight = graph.initializers.get(name)
+        if weight is not None and graph.is_constant(name):  # no reason to infer the shapes of a whole graph
+            return weight.data_type, tuple(weight.dims[:]), uses
+        found = graph.facts.fact(name)  # not what an output declares, which onnxruntime does not hold to
+        return found.dtype, found.shape, uses
 
-def _look(graph: Graph, name: str, outputs: AbstractSet[str] | None) -> tuple[int | None, Shape | None, int]:
-    """Return the element type, the shape and the number of readers of a value."""
-    if outputs is None:
-        outputs = {info.name for info in graph.header.output}
-    uses = graph.index.uses(name) + (name in outputs)
-    weight = graph.initializers.get(name)
-    if weight is not None and graph.is_constant(name):  # no reason to infer the shapes of a whole graph
-        return weight.data_type, tuple(weight.dims[:]), uses
-    found = graph.facts.fact(name)  # not what an output declares, which onnxruntime does not hold to
-    return found.dtype, found.shape, uses
+    def elements(self, name: str) -> Content | None:
+        """Return what is known of the elements of a small integer tensor that is no constant."""
+        return self._graph.facts.elements(name)
+
+    def quantizes(self) -> bool:
+        """Whether nodes of the graph, or of one around it, round to a step: QuantizeLinear and its kin."""
+        around: Graph | None = self._graph
+        while around is not None:
+            types = around.index.types
+            if any(around.node(slot) is not None for op in _QUANTIZERS for slot in types.get(op, ())):
+                return True
+            around = around.parent
+        return False

@@ -105,6 +105,8 @@ def index(value: object, at: object) -> object:
 
 def truth(value: object) -> bool:
     """Return whether ``value`` counts as true; a tensor of several elements does neither."""
+    if type(value) is bool:
+        return value
     if not tensor_like(value):
         return bool(value)
     if not isinstance(value, np.ndarray) or value.size != 1:

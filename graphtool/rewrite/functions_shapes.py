@@ -22,9 +22,9 @@ def elements(x: object) -> list[int | str]:
     """
     if not isinstance(x, TensorRef) or not x.present:
         return list(items(x))
-    if x.constant() is not None:
+    if x.known is not None:
         return list(integers(x))
-    known = x.elements()
+    known = x.elements
     if known is None or len(known.shape) > 1:
         raise ValueError(f"nothing is known of the elements of {quoted(x.name)}")
     return [f"?{x.name}[{place}]" if item is None else item for place, item in enumerate(known.items)]

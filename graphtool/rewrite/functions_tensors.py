@@ -72,7 +72,7 @@ def quantized(x: object) -> bool:
     """Whether values are quantized in the graph of a tensor: there the last bit of a number may become a whole step."""
     if not isinstance(x, TensorRef):
         raise ValueError(f"{values.describe(x)} is not a tensor of the graph")
-    return x.steps()
+    return x.quantized
 
 
 def scalar(x: object) -> object:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -23,7 +23,6 @@ MAX_ELEMENTS = 2**26  # of an array: a float32 matrix of 8192 x 8192
 MAX_ITEMS = 4096  # of a list, and characters of a string
 
 Array = NDArray[Any]
-Look = Callable[[], tuple[int | None, Shape | None, int]]
 
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -37,17 +36,31 @@ def _nothing() -> None:
     return None
 
 
+class Source(Protocol):
+    """Where tensors of a graph are looked up by name, when an expression asks for what only the graph knows."""
+
+    def constant(self, name: str) -> Array | None:
+        """Return the value of a constant."""
+
+    def look(self, name: str) -> tuple[int | None, Shape | None, int]:
+        """Return the element type, the sizes and the number of readers."""
+
+    def elements(self, name: str) -> Any:
+        """Return what is known of the elements of a small integer tensor that is no constant (``graphtool.graph``)."""
+
+    def quantizes(self) -> bool:
+        """Whether the graph quantizes values."""
+
+
 class TensorRef:
     """A tensor of the graph as an expression sees it; what it is and its value are looked up only where one asks.
 
     ``dtype`` is an ``onnx.TensorProto`` data type (None or 0 unknown), ``shape`` None where the rank is unknown,
     ``constant`` returns the value or None, ``uses`` counts the readers, ``present`` is False for an optional input
-    that the node leaves out. ``elements`` returns what is known of the elements of a small integer tensor that is no
-    constant (``graphtool.graph`` content), or None. With ``look`` dtype, shape and uses are what that returns.
-    ``steps`` says whether its graph quantizes values.
+    that the node leaves out. With a ``source`` all but the name is what that says.
     """
 
-    __slots__ = ("_array", "_dtype", "_look", "_shape", "_uses", "constant", "elements", "name", "present", "steps")
+    __slots__ = ("_array", "_constant", "_dtype", "_seen", "_shape", "_source", "_uses", "name", "present")
 
     def __init__(
         self,
@@ -57,23 +70,20 @@ class TensorRef:
         constant: Callable[[], Array | None] = _nothing,
         uses: int = 0,
         present: bool = True,
-        elements: Callable[[], Any] = _nothing,
-        look: Look | None = None,
-        steps: Callable[[], bool] = bool,
+        source: Source | None = None,
     ) -> None:
         self.name = name
-        self.constant = constant
         self.present = present
-        self.elements = elements
-        self.steps = steps
+        self._constant = constant
         self._dtype, self._shape, self._uses = dtype, shape, uses
-        self._look = look
+        self._source = source
+        self._seen = source is None
         self._array: Array | None = None
 
     def _see(self) -> None:
-        if self._look is not None:
-            self._dtype, self._shape, self._uses = self._look()
-            self._look = None
+        if not self._seen and self._source is not None:
+            self._dtype, self._shape, self._uses = self._source.look(self.name)
+            self._seen = True
 
     @property
     def dtype(self) -> int | None:
@@ -88,17 +98,27 @@ class TensorRef:
         return self._shape
 
     @property
-    def known(self) -> Array | None:
-        """The value where it is constant; looked up once."""
-        if self._array is None:
-            self._array = self.constant()
-        return self._array
-
-    @property
     def uses(self) -> int:
         """How many readers there are."""
         self._see()
         return self._uses
+
+    @property
+    def known(self) -> Array | None:
+        """The value where it is constant; looked up once."""
+        if self._array is None:
+            self._array = self._constant() if self._source is None else self._source.constant(self.name)
+        return self._array
+
+    @property
+    def elements(self) -> Any:
+        """What is known of the elements of a small integer tensor that is no constant; None where nothing is."""
+        return None if self._source is None else self._source.elements(self.name)
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the graph of the tensor quantizes values."""
+        return self._source is not None and self._source.quantizes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +128,7 @@ class Tensors:
     refs: tuple[TensorRef, ...]
 
 
+_LEAST, _MOST = -(2**63), 2**63 - 1
 _SIMPLE = frozenset((TensorRef, bool, float, type(None)))
 
 
@@ -119,7 +140,7 @@ def checked(value: object) -> object:
     if kind is np.ndarray:
         within(value.size)  # type: ignore[attr-defined]  # an array, by its type
         return value
-    if kind is int and -(2**63) <= value < 2**63:  # type: ignore[operator]  # an int, by its type
+    if kind is int and _LEAST <= value <= _MOST:  # type: ignore[operator]  # an int, by its type
         return value
     if isinstance(value, np.generic):
         value = np.asarray(value)
@@ -131,7 +152,7 @@ def checked(value: object) -> object:
     elif isinstance(value, list | tuple):
         if len(value) > MAX_ITEMS:
             raise ValueError(f"a list of {len(value)} elements; at most {MAX_ITEMS} are allowed")
-        return [_scalar(v) for v in value]
+        return [v if type(v) is int and _LEAST <= v <= _MOST else _scalar(v) for v in value]
     elif not isinstance(value, TensorRef | Tensors):
         return _scalar(value)
     return value
@@ -141,7 +162,7 @@ def _scalar(value: object) -> object:
     # lists are flat: nested ones, shared between expressions, would grow exponentially under ==
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+    if isinstance(value, int) and not _LEAST <= value <= _MOST:
         raise ValueError("the number does not fit in 64 bits")
     if value is None or isinstance(value, bool | int | float | str):
         return value

@@ -14,7 +14,8 @@ from onnx import NodeProto
 from graphtool.errors import quoted, show
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
-from graphtool.graph.forms import moved, virtual_inputs
+from graphtool.graph.forms import moved, takes_moved, virtual_inputs
+from graphtool.graph.rows import Row
 from graphtool.rewrite.binding import Binding, Bound, Operand, equal, same_op, shown
 from graphtool.rewrite.pattern import Pattern, PatternNode
 from graphtool.rewrite.result import label
@@ -51,6 +52,7 @@ class Matcher:
         self.last = len(pattern.nodes) - 1
         self.binding = Binding()
         self.reason = ""
+        self._rows = graph.index.rows
         self.outputs = frozenset(info.name for info in graph.header.output)
         self._versions = {node.domain: graph.opset(node.domain) for node in pattern.nodes}
         self._makers = {
@@ -105,13 +107,13 @@ class Matcher:
 
     def _node(self, number: int, slot: int, then: Then) -> bool:
         wanted = self.pattern.nodes[number]
-        node = self.graph.node(slot)
+        row = self._rows[slot]
         binding = self.binding
         self._looks += 1
         if self._looks > MAX_LOOKS:  # commutative operators that lead to the same nodes again: 2^depth ways
             self.reason, self._reach = f"given up after a look at {MAX_LOOKS} nodes", len(self.pattern.nodes) + 2
             return False
-        if node is None or not self._is_op(number, node):
+        if row is None or not self._is_op(number, slot, row):
             return False
         if number in binding.slots:
             return binding.slots[number] == slot and then()
@@ -121,21 +123,24 @@ class Matcher:
         mark = len(self._trail)
         known = dict(binding.attributes) if wanted.variables else None
         self._set(binding.slots, number, slot)
-        fault = self._attributes(wanted, node)
+        fault = None
+        if wanted.literals or wanted.variables:
+            fault = self._attributes(wanted, slot)
         if fault is None:
-            fault = self._outputs(wanted, node)
+            fault = self._outputs(wanted, row)
         if fault is not None:
-            self._miss(f"{fault}{_at(node)}")
-        elif self._operands(number, wanted, node, then):
+            if self.tell:
+                self._miss(f"{fault}{self._at(slot)}")
+        elif self._operands(number, wanted, slot, row, then):
             return True
         self._undo(mark)
         if known is not None:
             binding.attributes = known
         return False
 
-    def _operands(self, number: int, wanted: PatternNode, node: NodeProto, then: Then) -> bool:
+    def _operands(self, number: int, wanted: PatternNode, slot: int, row: Row, then: Then) -> bool:
         """Match the inputs of a node that fits in all else."""
-        inputs = self._inputs_of(number, node)
+        inputs = self._inputs_of(number, slot, row)
         while inputs and not inputs[-1]:
             inputs.pop()
         if wanted.many:
@@ -145,14 +150,14 @@ class Matcher:
             return self._parted(wanted, wanted.inputs, inputs, then)
         if len(inputs) > len(wanted.inputs):
             if self.tell:
-                self._miss(f"{len(inputs)} inputs where at most {len(wanted.inputs)} are wanted{_at(node)}")
+                self._miss(f"{len(inputs)} inputs where at most {len(wanted.inputs)} are wanted{self._at(slot)}")
             return False
         inputs += [""] * (len(wanted.inputs) - len(inputs))
         if wanted.chain and self._longer(number, wanted, inputs, then):
             return True
         if self._inputs(wanted.inputs, inputs, 0, then):
             return True
-        commutes = len(inputs) == 2 and node.op_type in ops.COMMUTATIVE and wanted.domain in ("", "ai.onnx")
+        commutes = len(inputs) == 2 and row.op_type in ops.COMMUTATIVE and wanted.domain in ("", "ai.onnx")
         return commutes and inputs[0] != inputs[1] and self._inputs(wanted.inputs, inputs[::-1], 0, then)
 
     def _inputs(self, wanted: Sequence[str], given: Sequence[Operand], place: int, then: Then) -> bool:
@@ -203,20 +208,19 @@ class Matcher:
                 wanted = "|".join(self.pattern.nodes[number].op_types)
                 self._miss(f"{name} is to come from {wanted}, but {shown(value)} is an input or a constant")
             return None
-        node = self.graph.node(slot)
-        if node is None or position >= len(node.output) or node.output[position] != value:
-            self._miss(
-                f"{name} is to be output {position}, but {shown(value)} is another{_at(node)}" if self.tell else ""
-            )
+        row = self._rows[slot]
+        if row is None or position >= len(row.outputs) or row.outputs[position] != value:
+            if self.tell:
+                self._miss(f"{name} is to be output {position}, but {shown(value)} is another{self._at(slot)}")
             return None
         return slot
 
-    def _is_op(self, number: int, node: NodeProto | None) -> bool:
-        if node is not None and same_op(self.pattern.nodes[number], node):
+    def _is_op(self, number: int, slot: int, row: Row) -> bool:
+        if same_op(self.pattern.nodes[number], row):
             return True
         if self.tell:
-            got = "no node" if node is None else show(node.op_type)
-            self._miss(f"{'|'.join(self.pattern.nodes[number].op_types)} is wanted where {got} is" + _at(node))
+            wanted = "|".join(self.pattern.nodes[number].op_types)
+            self._miss(f"{wanted} is wanted where {show(row.op_type)} is{self._at(slot)}")
         return False
 
     def _parted(self, wanted: PatternNode, names: Sequence[str], given: Sequence[Operand], then: Then) -> bool:
@@ -237,7 +241,8 @@ class Matcher:
             # nearly all of a thousand inputs are made by another operator: no stretch is cut off for those
             if next_made:
                 slot = self._maker(names[1], given[length])
-                if slot is None or not self._is_op(self._makers[names[1]][0], self.graph.node(slot)):
+                row = None if slot is None else self._rows[slot]
+                if slot is None or row is None or not self._is_op(self._makers[names[1]][0], slot, row):
                     continue
             mark = len(self._trail)
             self._set(self.binding.values, names[0], tuple(given[:length]))
@@ -251,14 +256,14 @@ class Matcher:
         links = self.binding.links.get(number, ())
         value = inputs[0]
         slot = self.graph.index.producer_slot(value) if isinstance(value, str) else None
-        node = self.graph.node(slot) if slot is not None else None
-        if slot is None or node is None or len(links) >= MAX_LINKS or not same_op(wanted, node):
+        row = self._rows[slot] if slot is not None else None
+        if slot is None or row is None or len(links) >= MAX_LINKS or not same_op(wanted, row):
             return False
-        if slot in self.binding.slots.values() or len(node.output) != 1:
+        if slot in self.binding.slots.values() or len(row.outputs) != 1:
             return False
-        if self._attributes(wanted, node) is not None:
+        if self._attributes(wanted, slot) is not None:
             return False
-        own = self._inputs_of(number, node)
+        own = self._inputs_of(number, slot, row)
         if own[1:] != inputs[1:]:
             return False
         self.binding.links[number] = (slot, *links)
@@ -267,17 +272,23 @@ class Matcher:
         self.binding.links[number] = links
         return False
 
-    def _inputs_of(self, number: int, node: NodeProto) -> list[Operand]:
+    def _inputs_of(self, number: int, slot: int, row: Row) -> list[Operand]:
         wanted = self.pattern.nodes[number]
         version = self._versions[wanted.domain]
-        if (moves := moved(node.op_type, version)) and not {
-            n for n, _ in (*wanted.literals, *wanted.variables)
-        }.isdisjoint(moves.values()):
-            return list(node.input)  # the statement names an attribute that is an input today: it is for old opsets
-        return list(virtual_inputs(node, version, self.graph.constant))
+        if takes_moved(row.op_type, version):
+            named = {name for name, _ in (*wanted.literals, *wanted.variables)}
+            if named.isdisjoint(moved(row.op_type, version).values()):  # else it is a statement for old opsets
+                return list(virtual_inputs(self._node_in(slot), version, self.graph.constant))
+        return [*row.inputs]
 
-    def _attributes(self, wanted: PatternNode, node: NodeProto) -> str | None:
+    def _node_in(self, slot: int) -> NodeProto:
+        node = self.graph.node(slot)
+        assert node is not None, "it has a row"
+        return node
+
+    def _attributes(self, wanted: PatternNode, slot: int) -> str | None:
         """Return why attributes do not fit ('' where nobody asks), or None."""
+        node = self._node_in(slot)
         version = self._versions[wanted.domain]
         for name, literal in wanted.literals:
             value = ops.effective(node, name, version)
@@ -291,8 +302,8 @@ class Matcher:
             self.binding.attributes[variable] = value
         return None
 
-    def _outputs(self, wanted: PatternNode, node: NodeProto) -> str | None:
-        for position, value in enumerate(node.output[:]):
+    def _outputs(self, wanted: PatternNode, row: Row) -> str | None:
+        for position, value in enumerate(row.outputs):
             name = wanted.outputs[position] if position < len(wanted.outputs) else ""
             if name:
                 if self.binding.values.get(name, value) != value:
@@ -318,9 +329,9 @@ class Matcher:
         return None
 
     def _read_outside(self, slot: int, slots: set[int], places: Sequence[str]) -> str | None:
-        node = self.graph.node(slot)
-        assert node is not None
-        for position, value in enumerate(node.output[:]):
+        row = self._rows[slot]
+        assert row is not None
+        for position, value in enumerate(row.outputs):
             if position < len(places) and places[position] in self._open:
                 continue
             if value in self.outputs:
@@ -340,11 +351,10 @@ class Matcher:
             where, key = self._trail.pop()
             del where[key]  # type: ignore[arg-type]  # each dictionary with its own kind of key
 
+    def _at(self, slot: int) -> str:
+        return f" (at {quoted(label(self._node_in(slot)))})"
+
     def _miss(self, reason: str, bonus: int = 0) -> None:
         reach = len(self.binding.slots) + bonus
         if self.tell and reach > self._reach:
             self._reach, self.reason = reach, reason
-
-
-def _at(node: NodeProto | None) -> str:
-    return "" if node is None else f" (at {quoted(label(node))})"

@@ -20,7 +20,7 @@ from graphtool.rewrite.binding import equal
 from graphtool.rewrite.build import Refused, make_attribute
 from graphtool.rewrite.edit import MAX_PLACES
 from graphtool.rewrite.expr import Expr, ExprError, TensorRef
-from graphtool.rewrite.facts import tensor_ref
+from graphtool.rewrite.facts import View
 from graphtool.rewrite.functions_values import array
 from graphtool.rewrite.params import filled
 from graphtool.rewrite.region_beyond import beyond
@@ -99,6 +99,7 @@ class Finder:
         self.refused: dict[int, str] = {}
         self.beyond: AbstractSet[str] = outer
         self.outputs = {info.name for info in graph.header.output}
+        self.view = View(graph, self.outputs)
         self._params: Mapping[str, object] = {}
         self._carried: dict[str, bool | None] = {}
         self._converted: dict[tuple[str, str], Array] = {}
@@ -145,7 +146,7 @@ class Finder:
     def _carries(self, name: str) -> bool | None:
         """Whether a value changes form in a region; None where too little is known of it."""
         if name not in self._carried:
-            env = {**self._params, "v": tensor_ref(self.graph, name, self.outputs)}
+            env = {**self._params, "v": self.view.tensor(name)}
             try:
                 stays = name in self.beyond and not self.graph.is_constant(name)
                 self._carried[name] = not stays and self.values.holds(env)
@@ -255,7 +256,7 @@ class Finder:
             for position in range(MAX_PLACES):
                 if f"{word}{position}" in read:  # a look at a shape may cost an inference
                     value = values[position] if position < len(values) else ""
-                    env[f"{word}{position}"] = tensor_ref(self.graph, value, self.outputs)
+                    env[f"{word}{position}"] = self.view.tensor(value)
         return env
 
     def _constant(

@@ -13,15 +13,16 @@ from onnx import NodeProto
 from graphtool.errors import PassError
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
+from graphtool.graph.rows import Row
 from graphtool.graph.sort import drop_unread, needed_names, remove_nodes, sort_nodes
 from graphtool.rewrite.binding import Binding, Bound, Operand
 from graphtool.rewrite.build import Builder, Constants, Plan, Refused
 from graphtool.rewrite.endless import FEW_MATCHES, most_matches
 from graphtool.rewrite.expr import Expr, ExprError
 from graphtool.rewrite.expr_compile import ABSENT
-from graphtool.rewrite.facts import tensor_ref
+from graphtool.rewrite.facts import View
 from graphtool.rewrite.forwarding import Forwards, forwarding
-from graphtool.rewrite.matcher import Matcher
+from graphtool.rewrite.matcher import Matcher, Then
 from graphtool.rewrite.pattern import FORWARD, Pattern
 from graphtool.rewrite.result import Applied, Match, Miss, alias, label
 from graphtool.rewrite.selection import Offer
@@ -109,14 +110,16 @@ class _Sweep:
         self.result = Applied()
         self.anchors = rule.anchors
         self.roots = rule.roots
-        self.matchers: list[Matcher] = []
-        self.by_type: dict[str, list[Matcher]] = {}  # of the node to begin at
-        self.plans: dict[int, Plan] = {}  # by matcher
+        self.matchers: list[tuple[Matcher, Then]] = []  # with what becomes of what they find
+        self.by_type: dict[str, list[tuple[Matcher, Then]]] = {}  # of the node to begin at
+        self.again: dict[int, None] = {}  # nodes that edits of this round touched, to be looked at in the next
+        self.refusal = ""  # why what the matcher found was not replaced, where somebody asks
         self.lets = frozenset(name for name, _ in rule.lets)
         expressions = (*rule.wheres, *(e for _, e in (*rule.defaults, *rule.lets)))
         self.read = frozenset(name for expression in expressions for name in expression.names)
         self.constants = Constants(graph)
         self.outputs = frozenset(info.name for info in graph.header.output)
+        self.view = View(graph, self.outputs)
         self.needed = needed_names(graph)
         self.forwards = Forwards(graph, self.outputs)
         self.freed: set[str] = set()  # values that removed nodes read: initializers among them may be unused now
@@ -133,37 +136,34 @@ class _Sweep:
         open_names = self.rule.shared.union(self.roots)
         conditions = (*self.rule.wheres, *(expression for _, expression in self.rule.lets))
         constants = frozenset().union(*(expression.constants for expression in conditions))
-        self.matchers = [
-            Matcher(self.graph, pattern, optional, self.params, open_names, constants, self.tell)
-            for pattern in self.rule.patterns
-        ]
+        for pattern in self.rule.patterns:
+            matcher = Matcher(self.graph, pattern, optional, self.params, open_names, constants, self.tell)
+            plan = Plan(self.graph, pattern, self.rule.replacement, self.lets, self.roots)
+            self.matchers.append((matcher, partial(self._accept, matcher, plan)))
         self.by_type = {
-            op: [matcher for matcher in self.matchers if op in matcher.pattern.nodes[-1].op_types]
-            for op in self.anchors
-        }
-        self.plans = {
-            id(matcher): Plan(self.graph, matcher.pattern, self.rule.replacement, self.lets, self.roots)
-            for matcher in self.matchers
+            op: [found for found in self.matchers if op in found[0].pattern.nodes[-1].op_types] for op in self.anchors
         }
         if any(pattern.nodes[-1].chain for pattern in self.rule.patterns):
             queue.sort(key=self.graph.rank, reverse=True)  # from its last link on a chain is found whole
         allowed, at_first = 0, self.graph.node_count
+        rows = self.graph.index.rows
         misses: dict[int, Miss] = {}
         while queue:
-            again: dict[int, None] = {}
+            self.again = {}
             for slot in queue:
-                node = self.graph.node(slot)
-                if node is None:
+                row = rows[slot]
+                if row is None:
                     continue
-                reason = self._try(slot, again)
+                name = self._name(slot) if self.tell else ""
+                reason = self._try(slot, row.op_type)
                 if self.tell:
                     misses.pop(slot, None)
                     if reason:
-                        misses[slot] = Miss(label(node), self.rule.name, reason)
+                        misses[slot] = Miss(name, self.rule.name, reason)
                 count = len(self.result.matches)
                 if count > FEW_MATCHES and count > (allowed := allowed or most_matches(self.graph, at_first)):
                     raise PassError(f"{self.rule.name} matches its own result without end; it was stopped")
-            queue = sorted(slot for slot in again if self._is_anchor(slot))
+            queue = sorted(slot for slot in self.again if self._is_anchor(slot))
         if self.result.matches:
             self._import_domains()
             self.forwards.move_notes()
@@ -180,39 +180,44 @@ class _Sweep:
                 ops.import_domain(self.graph.proto, node.domain, node.op_type)
 
     def _is_anchor(self, slot: int) -> bool:
-        node = self.graph.node(slot)
-        return node is not None and node.op_type in self.anchors
+        row = self.graph.row(slot)
+        return row is not None and row.op_type in self.anchors
 
-    def _try(self, slot: int, again: dict[int, None]) -> str:
+    def _name(self, slot: int) -> str:
+        return label(_present(self.graph, slot))
+
+    def _try(self, slot: int, op_type: str) -> str:
         """Apply the rule at ``slot`` in the first way that holds; return why none does."""
         reason = ""
-        node = self.graph.node(slot)
         # each of those that are left out has a reason too
-        matchers = self.matchers if self.tell or node is None else self.by_type.get(node.op_type, ())
-        for matcher in matchers:
-            refusals: list[str] = []
-            if matcher.attempt(slot, partial(self._accept, matcher, again, refusals)):
+        for matcher, accept in self.matchers if self.tell else self.by_type.get(op_type, ()):
+            self.refusal = ""
+            if matcher.attempt(slot, accept):
                 return ""
-            reason = refusals[-1] if refusals else reason or matcher.reason
+            reason = self.refusal or reason or matcher.reason
         return reason
 
-    def _accept(self, matcher: Matcher, again: dict[int, None], refusals: list[str]) -> bool:
+    def _accept(self, matcher: Matcher, plan: Plan) -> bool:
         """Replace what the matcher has found where the conditions hold, else note why not."""
         binding = matcher.binding
         try:
             env = self._environment(binding)
-            match, touched = self._replace(self.plans[id(matcher)], binding, env)
+            if env is None:
+                return False
+            match, touched = self._replace(plan, binding, env)
         except (Refused, ExprError) as refusal:
             if self.tell:
-                refusals.append(str(refusal))
+                self.refusal = str(refusal)
             return False
         self.result.matches.append(match)
-        again.update(dict.fromkeys(touched))
+        self.again.update(dict.fromkeys(touched))
         return True
 
-    def _environment(self, binding: Binding) -> dict[str, object]:
+    def _environment(self, binding: Binding) -> dict[str, object] | None:
+        """Return what the replacement reads; None, and why, where a condition does not hold."""
         env: dict[str, object] = _Environment(self, binding.values)
-        env.update(self.params)
+        if self.params:
+            env.update(self.params)
         for name, value in binding.attributes.items():
             # a body or tensor as attribute can be asked for with has(), not read
             env["@" + name] = value if _is_plain(value) else True
@@ -222,8 +227,9 @@ class _Sweep:
                 env[ABSENT + name] = True
         for number, expression in enumerate(self.rule.wheres):
             value = expression.quiet(env)
-            if value is not True and not expression.decides(value):
-                raise Refused(f"where[{number}] does not hold: {expression.text}" if self.tell else "")
+            if value is False or (value is not True and not expression.decides(value)):
+                self.refusal = f"where[{number}] does not hold: {expression.text}" if self.tell else ""
+                return None
         for name, expression in self.rule.lets:
             env[name] = expression.quiet(env)
         return env
@@ -250,13 +256,13 @@ class _Sweep:
             raise Refused("it is not selected")
 
         # from here on nothing refuses: the graph changes
-        nodes = [_present(graph, slot) for slot in old_slots]
-        old = tuple(map(_copy, nodes)) if self.record else ()
-        read = [name for node in nodes for name in node.input[:]]
+        old = tuple(_copy(_present(graph, slot)) for slot in old_slots) if self.record else ()
+        rows = [_row(graph, slot) for slot in old_slots]
+        read = [name for row in rows for name in row.inputs]
         readers = [slot for name in outputs for slot in index.reader_slots(name)]
         build.add_constants()
-        for slot, node in zip(reversed(old_slots), reversed(nodes), strict=True):
-            if slot in roots or not self._is_read(node, build.used):
+        for slot, row in zip(reversed(old_slots), reversed(rows), strict=True):
+            if slot in roots or not self._is_read(row, build.used):
                 graph.remove_node(slot)
         place = old_slots[-1] if len(roots) == 1 else max(roots, key=graph.rank)
         if len(roots) > 1:
@@ -282,9 +288,9 @@ class _Sweep:
             remove_nodes(self.graph, makers, self.freed, self.needed)
         self.freed.update(unread)
 
-    def _is_read(self, node: NodeProto, new: AbstractSet[str]) -> bool:
+    def _is_read(self, row: Row, new: AbstractSet[str]) -> bool:
         """Whether a node of the match must stay: a shared value it makes, or one under that, is read by others."""
-        names = [name for name in node.output[:] if name]
+        names = [name for name in row.outputs if name]
         return any(name in new or name in self.outputs or self.graph.index.uses(name) for name in names)
 
     def _check_acyclic(self, old_slots: Sequence[int], roots: Sequence[int]) -> None:
@@ -308,7 +314,7 @@ class _Sweep:
                 raise Refused(f"its statements lie more than {MAX_AROUND} nodes apart")
 
     def _readers(self, slot: int) -> list[int]:
-        return [s for name in _present(self.graph, slot).output if name for s in self.graph.index.reader_slots(name)]
+        return [s for name in _row(self.graph, slot).outputs if name for s in self.graph.index.reader_slots(name)]
 
 
 class _Environment(dict[str, object]):
@@ -318,14 +324,13 @@ class _Environment(dict[str, object]):
     """
 
     def __init__(self, sweep: _Sweep, values: Mapping[str, Bound]) -> None:
-        super().__init__()
         self._sweep = sweep
         self._values = values
 
     def __missing__(self, name: str) -> object:
         if name not in self._values or name not in self._sweep.read:
             raise KeyError(name)
-        found = tensor_ref(self._sweep.graph, self._values[name], self._sweep.outputs)
+        found = self._sweep.view.tensor(self._values[name])
         self[name] = found
         return found
 
@@ -342,6 +347,12 @@ def _present(graph: Graph, slot: int) -> NodeProto:
     node = graph.node(slot)
     assert node is not None, "a node of the match is gone"
     return node
+
+
+def _row(graph: Graph, slot: int) -> Row:
+    row = graph.row(slot)
+    assert row is not None, "a node of the match is gone"
+    return row
 
 
 def _copy(node: NodeProto) -> NodeProto:

@@ -67,15 +67,15 @@ class Screen:
 
     def passes(self, graph: Graph, slot: int) -> bool:
         """Whether the pattern may match with its last statement at the node in ``slot``."""
-        node = graph.node(slot)
-        if node is None or node.op_type not in self._op_types:
+        row = graph.index.rows[slot]
+        if row is None or row.op_type not in self._op_types:
             return False
-        return self._look is None or _fits(graph, self._look, node.input, {})
+        return self._look is None or _fits(graph, self._look, row.inputs, {})
 
 
 def _fits(graph: Graph, look: _Look, inputs: Sequence[str], bound: dict[str, str]) -> bool:
     if not look.commutes or len(inputs) != 2:
-        return _in_order(graph, look, list(inputs), bound)
+        return _in_order(graph, look, inputs, bound)
     first, second = inputs
     # only at the end of a pattern, where nothing is bound yet, is anything bound here
     return _in_order(graph, look, [first, second], {}) or _in_order(graph, look, [second, first], {})
@@ -89,12 +89,12 @@ def _in_order(graph: Graph, look: _Look, inputs: Sequence[str], bound: dict[str,
     for place in look.known:
         if place >= count or not graph.is_constant(inputs[place]):
             return False
-    producers = graph.index.producers
+    producers, rows = graph.index.producers, graph.index.rows
     for place, op_types, above in look.made:
         at = producers.get(inputs[place]) if place < count else None
-        maker = None if at is None else graph.node(at)
+        maker = None if at is None else rows[at]
         if maker is None or maker.op_type not in op_types:
             return False
-        if above is not None and not _fits(graph, above, maker.input, bound):
+        if above is not None and not _fits(graph, above, maker.inputs, bound):
             return False
     return True
