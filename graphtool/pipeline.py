@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from graphtool.errors import GraphtoolError, PassError, show
-from graphtool.graph import Graph, check
+from graphtool.graph import Graph, Snapshot, check
 from graphtool.parity.interface import interface_fault
 from graphtool.parity.runnable import Meanings, checker_fault, foreign, runnable, stand_ins
 from graphtool.rewrite import Catalog, Miss, Outcome, Stage, apply_stage
@@ -49,7 +49,7 @@ def begin(
     """
     notes = [SORTED] if (check(graph) if moved is None else moved) else []
     original = graph.copy()
-    state = Run(graph, original, stages, notes=notes)
+    state = Run(graph, original, stages, notes=notes, same=original)
     if feed:
         from graphtool.parity.feed import Feed
         from graphtool.parity.forecast import recording
@@ -90,10 +90,11 @@ def advance(state: Run, catalog: Catalog, keep_going: bool = False) -> Iterator[
     if before_fault:
         state.notes.append(f"onnx.checker refuses the model as it came: {before_fault}")
     for number, stage in enumerate(state.stages):
-        before = state.graph.copy()
+        before = state.same or state.graph.copy()
         state.latest = (before.snapshot(), number)
         state.segment = state.segment or state.latest
-        step, outcome = _apply(state.graph, before, stage, catalog, record=state.judge is not None)
+        step, outcome = _apply(state.graph, before, stage, catalog, state.judge is not None, state.latest[0])
+        state.same = before if step.changes is None else step.changes.after
         if step.status == "applied":
             fault = _structural_fault(before, state.graph, stage, outcome)
             if fault is None and before_fault is None:
@@ -104,6 +105,7 @@ def advance(state: Run, catalog: Catalog, keep_going: bool = False) -> Iterator[
             before_fault = before_fault if stage.spec.parity != "repair" else _checker_fault(state.graph, catalog)
         if step.status == "broken":
             state.graph.restore(state.latest[0])
+            state.same = before
             earlier = next(_closed(state), None)  # is it this step, or one whose fault only shows now?
             if earlier is not None:
                 yield earlier
@@ -150,18 +152,20 @@ def _checker_fault(graph: Graph, catalog: Catalog) -> str | None:
     return checker_fault(runnable(graph, _meanings(graph, catalog)))
 
 
-def _apply(graph: Graph, before: Graph, stage: Stage, catalog: Catalog, record: bool = False) -> tuple[Step, Outcome]:
+def _apply(
+    graph: Graph, before: Graph, stage: Stage, catalog: Catalog, record: bool = False, snapshot: Snapshot | None = None
+) -> tuple[Step, Outcome]:
     started = time.perf_counter()
     meanings = _meanings(graph, catalog)
     if stand_ins(graph, meanings):  # behind an op that onnx does not know all shapes are unknown
         graph.learn_shapes(runnable(graph, meanings))
-    outcome = apply_stage(graph, stage, catalog, record)
+    outcome = apply_stage(graph, stage, catalog, record, before=snapshot)
     applied = outcome.applied
     status, reason = "applied", ""
     if not applied.matches:
         status, reason = "unmatched", outcome.unmet or _why_unmatched(graph, stage, applied.misses)
     seconds = time.perf_counter() - started
-    nodes = (len(before.nodes), len(graph.nodes))
+    nodes = (before.node_count, graph.node_count)
     changed = Changes(before, graph.copy()) if applied.matches else None
     step = Step(
         stage,

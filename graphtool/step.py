@@ -109,6 +109,7 @@ class Run:
     # a graph and the first stage after it, which a reproducer needs: the start of the segment, the latest step
     segment: tuple[Snapshot, int] | None = None
     latest: tuple[Snapshot, int] | None = None
+    same: Graph | None = None  # a copy of the graph as it is now, where there is one
     closed: Closing | None = None  # what the whole run at the end showed, where one was needed
 
     @property

@@ -72,5 +72,5 @@ def inspect(
     for value in interface["outputs"]:
         value["out_nodes"] = words[str(value["name"])]
     opsets = {entry.domain or "ai.onnx": entry.version for entry in graph.proto.opset_import}
-    head = {"model": str(model), "nodes": len(graph.nodes), "opsets": opsets, **interface, "ops": counts}
+    head = {"model": str(model), "nodes": graph.node_count, "opsets": opsets, **interface, "ops": counts}
     dump("inspect", {**head, "costs": costs_data(costs)})

@@ -48,7 +48,7 @@ def sizes_of(case: Case) -> Sizes:
         for size in tensor.dims:
             count *= size
         weights += count
-    return Sizes(len(graph.nodes), weights, sum(array.size for array in case.feed.values()))
+    return Sizes(graph.node_count, weights, sum(array.size for array in case.feed.values()))
 
 
 def reduce(case: Case, looker: Looker, most: int, watch: Watch = lambda _: None) -> Reduced:
@@ -91,7 +91,7 @@ class _Reducer:
             return False
         self.attempts += 1
         size = sizes_of(case)
-        self.watch(f"model {self.attempts}: {size.nodes} of {len(self.first.graphs[0].nodes)} nodes")
+        self.watch(f"model {self.attempts}: {size.nodes} of {self.first.graphs[0].node_count} nodes")
         if self._look(case).sign != self.failure.sign:
             return False
         self.best = case

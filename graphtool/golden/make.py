@@ -78,7 +78,7 @@ def make(
     loose = loose_labels(own, feed.arrays, ran)
     text = "".join(f"{line.text}\n" for line in graph_lines(graph))
     done = Record(
-        nodes=len(graph.nodes),
+        nodes=graph.node_count,
         run_sha256=sha256(text.encode()),
         model=None if origin.model is None else origin.model.name,
         model_files={} if origin.model is None else model_files(origin.model),

@@ -72,7 +72,7 @@ def replay_stages(graph: Graph, stages: Sequence[Stage], catalog: Catalog, feed:
     passes = ",".join(stage.text() for stage in stages)
     state = pipeline.begin(graph, stages, catalog, feed)
     lines = graph_lines(graph)
-    steps = [StepText("original", "", 0, len(graph.nodes), tuple(lines))]
+    steps = [StepText("original", "", 0, graph.node_count, tuple(lines))]
     for step in pipeline.advance(state, catalog):
         if step.status == "broken":
             fault = f"{step.name} broke its promise '{step.stage.spec.parity}': {step.reason}"
@@ -80,7 +80,7 @@ def replay_stages(graph: Graph, stages: Sequence[Stage], catalog: Catalog, feed:
         after = lines if step.status == "unmatched" else inherited([line.text for line in lines], graph_lines(graph))
         changed = [line.text for line in after] != [line.text for line in lines]
         own = tuple(after) if changed else ()
-        steps.append(StepText(step.name, step.stage.text(), len(step.matches), len(graph.nodes), own))
+        steps.append(StepText(step.name, step.stage.text(), len(step.matches), graph.node_count, own))
         lines = after
     return Replay(passes, graph, tuple(steps))
 

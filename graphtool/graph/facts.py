@@ -16,19 +16,15 @@ import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from onnx import NodeProto
-
-from graphtool.errors import ModelError
-from graphtool.graph.bodies import captures
-from graphtool.graph.contents import MOST_ITEMS, Content, content_of_array
+from graphtool.graph.contents import Content
 from graphtool.graph.facts_bodies import given
 from graphtool.graph.facts_call import NOTHING, Fact
 from graphtool.graph.facts_join import may_have_content, with_declared
 from graphtool.graph.facts_local import SIZING
-from graphtool.graph.facts_node import FOLLOWED, MEASURES, SIZED, NodeRules
+from graphtool.graph.facts_look import Look, captured
+from graphtool.graph.facts_node import FOLLOWED, MEASURES, NodeRules
 from graphtool.graph.facts_store import Store
 from graphtool.graph.facts_symbols import Symbols
-from graphtool.graph.rows import Row
 from graphtool.graph.shapes import infer, symbols_of
 from graphtool.graph.values import Value, value_of
 
@@ -38,7 +34,7 @@ if TYPE_CHECKING:
 _Goal = int | str  # a slot: the facts of the node's outputs; a name: the content of that value
 
 
-class Facts:
+class Facts(Look):
     """What is known of the values that one graph, the main one or a body, sees. Made by ``Graph`` at first use."""
 
     def __init__(self, graph: Graph, slots: int) -> None:
@@ -250,7 +246,7 @@ class Facts:
             if row is None:
                 return []
             inputs = row.inputs
-            names = [*inputs, *_captured(graph, goal)] if row.holds else inputs
+            names = [*inputs, *captured(graph, goal)] if row.holds else inputs
             needs: list[_Goal] = [slot for name in names if (slot := self._unseen(producers, name)) is not None]
             for place in SIZING.get(row.op_type, ()):
                 if place < len(inputs) and inputs[place] and inputs[place] not in contents:
@@ -272,99 +268,7 @@ class Facts:
         """Return the slot that makes ``name`` where it has not been looked at."""
         return producers.get(name) if name in self._todo or name not in self._known else None
 
-    # -- one node
-
-    def _look_at(self, graph: Graph, slot: int, row: Row) -> None:
-        """Learn what follows for the outputs of a node, where that can be more than is known."""
-        known = self._known
-        outer = _captured(graph, slot) if row.holds else []
-        if (
-            row.op_type not in SIZED
-            and self._store.news.isdisjoint(row.inputs)
-            and self._store.news.isdisjoint(outer)
-            and all(map(known.__contains__, row.outputs))
-        ):
-            return  # nothing that onnx did not know
-        facts = [self._lookup(graph, name) if name else None for name in row.inputs]
-        contents: list[Content | None] = [None] * len(facts)
-        for place in SIZING.get(row.op_type, ()):
-            if place < len(facts):
-                contents[place] = self._contents.get(row.inputs[place])
-        captured = {name: self._lookup(graph, name) for name in outer}
-        found = self._rules.facts(_node(graph, slot), row, facts, contents, captured)
-        for name, fact in zip(row.outputs, found, strict=True):
-            if name:
-                self._store.learn(name, fact)
-
-    def _evaluate(self, graph: Graph, name: str) -> Content | None:
-        """Return the content of a value whose needs are reached."""
-        slot = graph.index.producers.get(name)
-        row = None if slot is None else graph.row(slot)
-        if name in graph.initializers or (row is not None and row.op_type == "Constant"):
-            return self._constant(graph, name)
-        fact = self._lookup(graph, name)
-        if slot is None or row is None:
-            if self._outer is not None and not graph.defines(name):
-                return self._outer.elements(name)
-            return self._store.unknown_content(name, fact)
-        if not row.standard or row.op_type not in FOLLOWED or not may_have_content(fact):
-            return self._store.unknown_content(name, fact)
-        node = _node(graph, slot)
-        nothing: list[None] = [None] * len(row.inputs)
-        if row.op_type in MEASURES:
-            found = self._rules.content(node, row, [self._lookup(graph, of) for of in row.inputs], nothing, 0)
-        else:
-            contents = [self._contents.get(of) for of in row.inputs]
-            found = self._rules.content(node, row, nothing, contents, row.outputs.index(name))
-        if found is None:
-            return self._store.unknown_content(name, fact)
-        if len(found.items) > MOST_ITEMS or (fact.dtype and fact.dtype != found.dtype):
-            return None
-        if fact.static and fact.shape != found.shape:
-            return None  # one of the two is wrong
-        if fact.shape != found.shape:
-            self._store.learn(name, Fact(found.dtype, found.shape))
-        return self._store.with_elements(name, found)
-
-    def _constant(self, graph: Graph, name: str) -> Content | None:
-        fact = self._lookup(graph, name)
-        if not may_have_content(fact):
-            return None
-        if not graph.is_constant(name):
-            return self._store.unknown_content(name, fact)  # a caller may override it
-        try:
-            array = graph.constant(name)
-        except ModelError:
-            return None  # whoever needs the weight says what is wrong with it
-        return None if array is None else content_of_array(fact.dtype, array)
-
-    # -- keeping facts
-
-    def _lookup(self, graph: Graph, name: str) -> Fact:
-        """Return the fact of a value as far as the graph has been looked at."""
-        fact = self._known.get(name)
-        if fact is not None:
-            return fact
-        tensor = graph.initializers.get(name)
-        if tensor is not None and graph.is_constant(name):
-            fact = self._known[name] = Fact(tensor.data_type, tuple(tensor.dims[:]))
-            return fact
-        if self._outer is not None and not graph.defines(name):
-            return self._outer.fact(name)
-        return NOTHING
-
     def _live(self) -> Graph:
         graph = self._graph()
         assert graph is not None, "facts outlived their graph"
         return graph
-
-
-def _node(graph: Graph, slot: int) -> NodeProto:
-    node = graph.node(slot)
-    assert node is not None, "it has a row"
-    return node
-
-
-def _captured(graph: Graph, slot: int) -> list[str]:
-    """Return the outer values that the bodies of a node read."""
-    return sorted(captures(_node(graph, slot)))

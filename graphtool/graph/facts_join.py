@@ -21,7 +21,8 @@ def both(old: Fact, new: Fact, symbols: Symbols) -> Fact:
         return old
     dtype = old.dtype or new.dtype
     if old.shape is None or new.shape is None:
-        return Fact(dtype, new.shape if old.shape is None else old.shape)
+        one = new if old.shape is None else old
+        return one if one.dtype == dtype else Fact(dtype, one.shape)
     if len(old.shape) != len(new.shape):
         return Fact(dtype)
     return Fact(dtype, tuple(_size(a, b, symbols) for a, b in zip(old.shape, new.shape, strict=True)))

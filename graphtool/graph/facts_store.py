@@ -35,7 +35,9 @@ class Store:
     def learn(self, name: str, fact: Fact) -> None:
         """Add what a fact says of a value to what is known of it."""
         old = self.known.get(name)
-        new = self._named(name, fact if old is None else both(old, fact, self._symbols))
+        new = fact if old is None else both(old, fact, self._symbols)
+        if new not in self._complete:
+            new = self._named(name, new)
         if new != old:
             self.known[name] = new
             self.news.add(name)

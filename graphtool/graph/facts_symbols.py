@@ -38,6 +38,7 @@ class Symbols:
         self.mark = "?" * (taken + 1)
         self._sums: dict[str, tuple[int, Poly]] = {}  # the element type in which it was computed, and the polynomial
         self._names: dict[Hashable, str] = {}
+        self._products: dict[tuple[Size, ...], Size] = {}  # a graph of repeated layers asks for few, often
         self._taken: set[str] = set()
         self._signed: set[str] = set()  # those that may be negative
         self._smaller: dict[str, tuple[int | str, int | str]] = {}  # of which two a symbol is the smaller one
@@ -166,9 +167,13 @@ class Symbols:
         """Return the product of sizes of axes; 1 of none."""
         if all(isinstance(size, int) for size in sizes):
             return self._size({(): prod(sizes)} if prod(sizes) else {}, _INT64)  # type: ignore[arg-type]
-        total: Size = 0 if 0 in sizes else 1
-        for size in sizes:
+        factors = tuple(sizes)
+        if factors in self._products:
+            return self._products[factors]
+        total: Size = 0 if 0 in factors else 1
+        for size in factors:
             total = self.mul(total, size)
+        self._products[factors] = total
         return total
 
     def exact_quotient(self, a: Size, b: Size) -> Size:

@@ -91,6 +91,18 @@ class NodeList:
         """Return what the node in a slot says of itself but for its attributes; None once it is removed."""
         return self.index.rows[slot]
 
+    def node_at(self, slot: int) -> NodeProto:
+        """Return the node in a slot that is known to hold one."""
+        node = self._slots[slot]
+        assert node is not None, "it is removed"
+        return node
+
+    def row_at(self, slot: int) -> Row:
+        """Return the row of a slot that is known to hold a node."""
+        row = self.index.rows[slot]
+        assert row is not None, "it is removed"
+        return row
+
     def add_node(self, node: NodeProto, at: int, step: int | None = None) -> int:
         """Add a copy of ``node`` at the place of slot ``at`` and return its slot.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import AttributeProto, NodeProto, TensorProto, checker, helper, shape_inference
 
-from graphtool.graph.bodies import bodies, has_bodies, tensors
+from graphtool.graph.bodies import HOLDERS, bodies, has_bodies, tensors
 from graphtool.graph.facts_call import Fact
 from graphtool.graph.facts_local import fact_of, forget_symbols
 from graphtool.graph.facts_masks import mask, mask_bodies
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from graphtool.graph.model import Graph
 
 _INVENTED = re.compile(r"unk__\d+")
+_DEFAULT = ("", "ai.onnx")
 _NAMELESS = ("-1", "?")
 _HOLDING = ("If", "Loop", "Scan", "SequenceMap")  # of whose bodies onnx makes something
 # elements of a sequence, and iterations, may differ in a size that onnx gives one symbol
@@ -122,7 +123,11 @@ def weightless(proto: onnx.ModelProto, weights: Weights | None = None) -> onnx.M
     if model.ir_version >= 4:
         keep_only(graph.initializer, lambda tensor: tensor.name not in inputs)
     large = {tensor.name: tensor for tensor in graph.initializer if _is_outside(tensor)}
-    made = {node.output[0]: node.attribute[0].t for node in graph.node if _makes_outside(node)}
+    # of the nodes that are there, which somebody holds: to walk over those of the copy makes each of them anew
+    kinds = {node.op_type if node.domain in _DEFAULT else "" for node in proto.graph.node}
+    made = {}
+    if "Constant" in kinds:
+        made = {node.output[0]: node.attribute[0].t for node in graph.node if _makes_outside(node)}
     types: dict[tuple[int, ...], onnx.TypeProto] = {}  # most weights have one of a few
     for name, tensor in chain(large.items(), made.items()):
         if name not in inputs:
@@ -134,7 +139,9 @@ def weightless(proto: onnx.ModelProto, weights: Weights | None = None) -> onnx.M
         keep_only(graph.initializer, lambda tensor: tensor.name not in large)
     if made:
         keep_only(graph.node, lambda node: not _makes_outside(node))
-    inner = [body for node in graph.node if has_bodies(node) for body in bodies(node)]
+    inner = []
+    if "" in kinds or not HOLDERS.isdisjoint(kinds):
+        inner = [body for node in graph.node if has_bodies(node) for body in bodies(node)]
     for tensor in chain.from_iterable(map(tensors, (*inner, *model.functions))):
         if weights is None:
             make_inline(tensor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from functools import lru_cache
 
 from onnx import NodeProto, TensorProto
@@ -15,23 +15,35 @@ from graphtool.graph.opset import RANDOM, effective, schema
 _NEVER = RANDOM | {"Constant", "ImageDecoder"}
 
 
-class Constants:
+class _Constants:
     """What is constant in one graph: its own constants, those of the graphs around it, and what is computed of them."""
 
     def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.made: set[str] = set()  # values of the nodes that were found to be computable
-        self._known: dict[str, bool] = {}
+        self._graph = graph
         main = graph.parent is None and graph.proto.ir_version >= 4
-        self._overridable = {info.name for info in graph.header.input} if main else set()
+        overridable = {info.name for info in graph.header.input} if main else set()
+        self.own = [name for name in graph.initializers if name not in overridable]
+        for slot in graph.index.slots_of_type("Constant"):
+            row = graph.row(slot)
+            self.own += filter(None, row.outputs) if row is not None and row.standard else ()
+        self._known = {"", *self.own}
+        self._other: set[str] = set()  # names of the graphs around a body that are not constant
 
-    def __contains__(self, name: str) -> bool:
-        if name in self.made:
+    def hold(self, names: Iterable[str]) -> bool:
+        """Whether all of ``names`` are constant, or absent."""
+        if self._known.issuperset(names):
             return True
-        if name not in self._known:
-            own = name in self.graph.initializers
-            self._known[name] = name not in self._overridable if own else self.graph.is_constant(name)
-        return self._known[name]
+        return self._graph.parent is not None and all(map(self._holds, names))
+
+    def _holds(self, name: str) -> bool:
+        if name not in self._known and name not in self._other:
+            (self._known if self._graph.is_constant(name) else self._other).add(name)
+        return name in self._known
+
+    def add(self, names: Iterable[str]) -> None:
+        """Take up values that are computed of constants."""
+        self._known.update(names)
+        self._other.difference_update(names)
 
 
 def computable(graph: Graph, opset: int, key: Hashable = None) -> list[int]:
@@ -41,15 +53,11 @@ def computable(graph: Graph, opset: int, key: Hashable = None) -> list[int]:
     whole: what it reads of the graphs around it may be constant. Where the graph keeps a journal, only what has
     changed since the same ``key`` was given is looked at again.
     """
-    constants = Constants(graph)
+    constants = _Constants(graph)
     index = graph.index
     rows = index.rows
     if graph.parent is None:
-        sources = [name for name in graph.initializers if name in constants]
-        for slot in index.slots_of_type("Constant"):
-            row = rows[slot]
-            sources += row.outputs if row is not None and row.standard else ()
-        first: Sequence[int] = list(dict.fromkeys(slot for name in sources for slot in index.reader_slots(name)))
+        first: Sequence[int] = list(dict.fromkeys(slot for name in constants.own for slot in index.reader_slots(name)))
         if graph.journal is not None:
             first = graph.journal.again(graph, key, first, 0)
         queue = deque(first)
@@ -59,15 +67,13 @@ def computable(graph: Graph, opset: int, key: Hashable = None) -> list[int]:
     while queue:
         slot = queue.popleft()
         row = rows[slot]
-        if row is None or slot in found or not row.inputs:
-            continue
-        if not all(name in constants for name in row.inputs if name):
+        if row is None or slot in found or not row.inputs or not constants.hold(row.inputs):
             continue
         node = graph.node(slot)
         if node is None or not is_pure(graph, node, opset):
             continue
         found[slot] = None
-        constants.made.update(filter(None, row.outputs))
+        constants.add(row.outputs)
         queue.extend(reader for name in row.outputs if name for reader in index.reader_slots(name))
     return list(found)
 

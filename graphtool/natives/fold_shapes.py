@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
-from onnx import NodeProto
-
 from graphtool.graph import Graph
 from graphtool.graph.bodies import has_bodies
 from graphtool.natives._call import Array
@@ -74,7 +72,7 @@ def _fold(graph: Graph, known: Mapping[int, Mapping[str, Array]], offer: Offer) 
     # before any node goes: who reads what
     needed = {slot: [name for name in known[slot] if _is_read(graph, name, folded, outputs)] for slot in known}
     for slot, values in known.items():
-        node = _node(graph, slot)
+        node = graph.node_at(slot)
         if slot in folded:
             reads.update(dict.fromkeys(filter(None, node.input[:])))
             matches.append(Match(label(node), "native"))
@@ -89,21 +87,15 @@ def _fold(graph: Graph, known: Mapping[int, Mapping[str, Array]], offer: Offer) 
 
 
 def _is_taken(graph: Graph, slot: int, offer: Offer) -> bool:
-    node = _node(graph, slot)
+    node = graph.node_at(slot)
     return offer(label(node), alias(node))
 
 
 def _is_removable(graph: Graph, slot: int, values: Mapping[str, Array], outputs: set[str]) -> bool:
-    node = _node(graph, slot)
+    node = graph.node_at(slot)
     needed = [name for name in node.output[:] if name and (name in outputs or graph.index.uses(name))]
     return not has_bodies(node) and all(name in values for name in needed)
 
 
 def _is_read(graph: Graph, name: str, folded: Mapping[int, object], outputs: set[str]) -> bool:
     return name in outputs or any(reader not in folded for reader in graph.index.reader_slots(name))
-
-
-def _node(graph: Graph, slot: int) -> NodeProto:
-    node = graph.node(slot)
-    assert node is not None
-    return node

@@ -73,7 +73,7 @@ class _Level:
             assert row is not None, "a node is removed when its turn comes, and not before"
             kept = self._twin(slot, row)
             if kept != slot:
-                name = label(self._node(slot))
+                name = label(self.graph.node_at(slot))
                 if self._join(kept, slot):
                     matches.append(Match(name, "native"))
         self.joiner.finish()
@@ -95,13 +95,8 @@ class _Level:
         if known == slot or not self._mergeable(row):  # nearly always the first, so the cheaper question comes first
             return slot
         if isinstance(known, int):
-            known = self.first[key] = {self._details(self._node(known)): known}
-        return known.setdefault(self._details(self._node(slot)), slot)
-
-    def _node(self, slot: int) -> NodeProto:
-        node = self.graph.node(slot)
-        assert node is not None, "the first of equal nodes is kept"
-        return node
+            known = self.first[key] = {self._details(self.graph.node_at(known)): known}
+        return known.setdefault(self._details(self.graph.node_at(slot)), slot)
 
     def _key(self, row: Row) -> Hashable:
         inputs = [self.same.get(name, name) for name in row.inputs] if self.same else row.inputs[:]
@@ -126,7 +121,7 @@ class _Level:
     def _join(self, kept: int, slot: int) -> bool:
         """Let the node in ``kept`` make what the one in ``slot`` makes; return False where that one must stay."""
         graph, stays = self.graph, self.joiner.stays
-        own, other = self._node(kept), self._node(slot)
+        own, other = self.graph.node_at(kept), self.graph.node_at(slot)
         pairs = [(a, b) for a, b in zip(own.output, other.output, strict=True) if b]
         joinable = all(self._joinable(a, b) for a, b in pairs)
         if joinable and not self.offer(label(other), alias(other)):

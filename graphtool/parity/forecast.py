@@ -42,7 +42,7 @@ def recording(
     # one exact pass is cheapest judged by one whole run; one close pass may need recorded tensors in any case
     if "close" not in local and local.count("exact") <= 1:
         return False
-    if len(stages) == 1 or len(stages) * len(original.nodes) > _WORTH:
+    if len(stages) == 1 or len(stages) * original.node_count > _WORTH:
         return True
     return cache(lambda: forecast(original, stages, catalog, feed, budgets))
 

@@ -36,7 +36,7 @@ def is_small(graph: Graph, feed: Feed) -> bool:
     """Whether a model with these inputs is judged on two drawn feeds unless a number is asked for."""
     elements = sum(array.size for array in feed.arrays.values())
     weights = sum(payload_bytes(tensor) or 0 for tensor in graph.initializers.values())
-    return len(graph.nodes) <= SMALL_NODES and elements <= SMALL_INPUTS and weights <= SMALL_WEIGHTS
+    return graph.node_count <= SMALL_NODES and elements <= SMALL_INPUTS and weights <= SMALL_WEIGHTS
 
 
 def plan(

@@ -104,7 +104,7 @@ def _print_fixed(result: CheckResult) -> None:
     if run.feed is not None and result.float32:
         line(f"  on a feed {run.feed.text()}: figures measure change, not accuracy", "dim")
     if result.run.path is not None:
-        line(f"wrote {show(result.run.path)}: {len(run.original.nodes)} -> {len(run.graph.nodes)} nodes", "bold")
+        line(f"wrote {show(result.run.path)}: {run.original.node_count} -> {run.graph.node_count} nodes", "bold")
     if result.run.fault:
         line(show(result.run.fault, 1000), "bold red")
 

@@ -54,7 +54,7 @@ def print_result(result: Result) -> None:
     run = result.run
     before, after = run.original, run.graph
     feed = _feeds_text(run.judge) if run.judge is not None else "not checked (--no-check)"
-    line(f"{show(result.request.model)}: {len(before.nodes)} nodes, opset {before.opset()}; {feed}", "bold")
+    line(f"{show(result.request.model)}: {before.node_count} nodes, opset {before.opset()}; {feed}", "bold")
     for note in run.notes:
         line(f"note: {note}", "yellow")
     _print_table(run.steps)
@@ -79,7 +79,7 @@ def print_result(result: Result) -> None:
     if result.reproduce:
         line(f"reproduce: {result.reproduce}")
     if result.path is not None:
-        line(f"wrote {show(result.path)}: {len(before.nodes)} -> {len(after.nodes)} nodes", "bold")
+        line(f"wrote {show(result.path)}: {before.node_count} -> {after.node_count} nodes", "bold")
     else:
         line("no model was written", "bold red")
     print_commands(result.commands, result.atc_fault, result.batches)
@@ -246,7 +246,7 @@ def print_inspection(graph: Graph, words: Mapping[str, str | None], counts: Mapp
     """Print what a model is: interface, the word of each output for out_nodes, op counts."""
     opsets = ", ".join(f"{show(entry.domain or 'ai.onnx')} {entry.version}" for entry in graph.proto.opset_import)
     line(
-        f"{show(graph.path or 'model')}: {len(graph.nodes)} nodes, {len(graph.initializers)} weights; opset {opsets}",
+        f"{show(graph.path or 'model')}: {graph.node_count} nodes, {len(graph.initializers)} weights; opset {opsets}",
         "bold",
     )
     for what, values in (("input", graph.inputs), ("output", graph.outputs)):

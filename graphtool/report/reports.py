@@ -26,7 +26,7 @@ def run_report(result: Result, command: str) -> Report:
     """Return the report of ``graphtool run`` or ``optimize``: an item a pass; findings for what broke and notes."""
     run = result.run
     held = sum(step.status == "applied" for step in run.steps)
-    counts = f"{len(run.original.nodes)} -> {len(run.graph.nodes)} nodes, {held} of {len(run.steps)} passes applied"
+    counts = f"{run.original.node_count} -> {run.graph.node_count} nodes, {held} of {len(run.steps)} passes applied"
     if run.feed is None:
         counts += ", not checked (--no-check)"
     elif run.judge is not None and run.judge.original is not None:

@@ -52,15 +52,23 @@ class Outcome:
     idle: tuple[str, ...] = ()
 
 
-def apply_stage(graph: Graph, stage: Stage, catalog: Catalog, record: bool = True, tell: bool = True) -> Outcome:
+def apply_stage(
+    graph: Graph,
+    stage: Stage,
+    catalog: Catalog,
+    record: bool = True,
+    tell: bool = True,
+    before: Snapshot | None = None,
+) -> Outcome:
     """Apply ``stage`` to ``graph`` in place. The graph is restored when an error is raised.
 
     With ``record`` the outcome holds what parity needs: the graph before each inner pass, and the nodes of each match.
-    With ``tell`` it holds the misses of rewrites, and why, which costs more than finding none. Raises PassError too
+    With ``tell`` it holds the misses of rewrites, and why, which costs more than finding none. ``before`` is a snapshot
+    of the graph as it is, where the caller has one. Raises PassError too
     where the stage's selection names a place that nothing matches at, ModelError where a node has fewer inputs or
     outputs than its operator, and the pass stumbles on that.
     """
-    before = graph.snapshot()
+    before = before or graph.snapshot()
     outcome = Outcome(unmet=stage.spec.requires.missing(graph))
     if outcome.unmet:
         return outcome

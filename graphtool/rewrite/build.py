@@ -73,9 +73,12 @@ def _alike(node: NodeProto, wanted: NodeProto, old: str, new: str) -> bool:
     )
 
 
+_SHORT = 1024  # bytes of a constant that is known by these; a larger one by their digest
+
+
 def _key(value: Array) -> Key:
     data = np.ascontiguousarray(value).tobytes()
-    return value.dtype.str, value.shape, data if len(data) <= 64 else hashlib.sha256(data).digest()
+    return value.dtype.str, value.shape, data if len(data) <= _SHORT else hashlib.sha256(data).digest()
 
 
 class Plan:

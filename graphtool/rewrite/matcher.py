@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from onnx import NodeProto
-
 from graphtool.errors import quoted, show
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
@@ -183,7 +181,8 @@ class Matcher:
                     self._miss(f"{shown(value)} is not a constant" if self.tell else "")
                     self._undo(mark)
                     return False
-                self._set(values, name, value)
+                values[name] = value
+                self._trail.append((values, name))
                 continue
             elif self._made(name, value, partial(self._inputs, wanted, given, place, then)):
                 return True
@@ -278,17 +277,12 @@ class Matcher:
         if takes_moved(row.op_type, version):
             named = {name for name, _ in (*wanted.literals, *wanted.variables)}
             if named.isdisjoint(moved(row.op_type, version).values()):  # else it is a statement for old opsets
-                return list(virtual_inputs(self._node_in(slot), version, self.graph.constant))
+                return list(virtual_inputs(self.graph.node_at(slot), version, self.graph.constant))
         return [*row.inputs]
-
-    def _node_in(self, slot: int) -> NodeProto:
-        node = self.graph.node(slot)
-        assert node is not None, "it has a row"
-        return node
 
     def _attributes(self, wanted: PatternNode, slot: int) -> str | None:
         """Return why attributes do not fit ('' where nobody asks), or None."""
-        node = self._node_in(slot)
+        node = self.graph.node_at(slot)
         version = self._versions[wanted.domain]
         for name, literal in wanted.literals:
             value = ops.effective(node, name, version)
@@ -329,9 +323,7 @@ class Matcher:
         return None
 
     def _read_outside(self, slot: int, slots: set[int], places: Sequence[str]) -> str | None:
-        row = self._rows[slot]
-        assert row is not None
-        for position, value in enumerate(row.outputs):
+        for position, value in enumerate(self.graph.row_at(slot).outputs):
             if position < len(places) and places[position] in self._open:
                 continue
             if value in self.outputs:
@@ -347,12 +339,13 @@ class Matcher:
             self._trail.append((where, key))
 
     def _undo(self, mark: int) -> None:
-        while len(self._trail) > mark:
-            where, key = self._trail.pop()
+        trail = self._trail
+        while len(trail) > mark:
+            where, key = trail.pop()
             del where[key]  # type: ignore[arg-type]  # each dictionary with its own kind of key
 
     def _at(self, slot: int) -> str:
-        return f" (at {quoted(label(self._node_in(slot)))})"
+        return f" (at {quoted(label(self.graph.node_at(slot)))})"
 
     def _miss(self, reason: str, bonus: int = 0) -> None:
         reach = len(self.binding.slots) + bonus

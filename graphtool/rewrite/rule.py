@@ -154,7 +154,7 @@ class _Sweep:
                 row = rows[slot]
                 if row is None:
                     continue
-                name = self._name(slot) if self.tell else ""
+                name = label(self.graph.node_at(slot)) if self.tell else ""
                 reason = self._try(slot, row.op_type)
                 if self.tell:
                     misses.pop(slot, None)
@@ -182,9 +182,6 @@ class _Sweep:
     def _is_anchor(self, slot: int) -> bool:
         row = self.graph.row(slot)
         return row is not None and row.op_type in self.anchors
-
-    def _name(self, slot: int) -> str:
-        return label(_present(self.graph, slot))
 
     def _try(self, slot: int, op_type: str) -> str:
         """Apply the rule at ``slot`` in the first way that holds; return why none does."""
@@ -256,8 +253,8 @@ class _Sweep:
             raise Refused("it is not selected")
 
         # from here on nothing refuses: the graph changes
-        old = tuple(_copy(_present(graph, slot)) for slot in old_slots) if self.record else ()
-        rows = [_row(graph, slot) for slot in old_slots]
+        old = tuple(_copy(graph.node_at(slot)) for slot in old_slots) if self.record else ()
+        rows = [graph.row_at(slot) for slot in old_slots]
         read = [name for row in rows for name in row.inputs]
         readers = [slot for name in outputs for slot in index.reader_slots(name)]
         build.add_constants()
@@ -273,7 +270,7 @@ class _Sweep:
         self._drop_unread(read)
         if not self.record:
             return Match(build.label, self.rule.name), added + readers
-        copies = [_copy(_present(graph, slot)) for slot in added]
+        copies = [_copy(graph.node_at(slot)) for slot in added]
         new = (*copies, *(forwarding(made, source) for made, source in forwards))
         inputs = (value for name in plan.free for value in _operands(binding.values.get(name)))
         given = dict.fromkeys(value for value in inputs if isinstance(value, str) and value)
@@ -314,7 +311,7 @@ class _Sweep:
                 raise Refused(f"its statements lie more than {MAX_AROUND} nodes apart")
 
     def _readers(self, slot: int) -> list[int]:
-        return [s for name in _row(self.graph, slot).outputs if name for s in self.graph.index.reader_slots(name)]
+        return [s for name in self.graph.row_at(slot).outputs if name for s in self.graph.index.reader_slots(name)]
 
 
 class _Environment(dict[str, object]):
@@ -341,18 +338,6 @@ def _is_plain(value: object) -> bool:
 
 def _operands(value: Bound | None) -> tuple[Operand, ...]:
     return value if isinstance(value, tuple) else () if value is None else (value,)
-
-
-def _present(graph: Graph, slot: int) -> NodeProto:
-    node = graph.node(slot)
-    assert node is not None, "a node of the match is gone"
-    return node
-
-
-def _row(graph: Graph, slot: int) -> Row:
-    row = graph.row(slot)
-    assert row is not None, "a node of the match is gone"
-    return row
 
 
 def _copy(node: NodeProto) -> NodeProto:
