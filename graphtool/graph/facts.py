@@ -191,7 +191,7 @@ class Facts(Look):
         self._store.open_up(producers)
         self._todo = set(self._store.open)
         known[""] = NOTHING  # an absent input is nothing to wait for
-        is_known, todo, contents, rows = known.__contains__, self._todo, self._contents, graph.index.rows
+        is_known, wanted, todo, rows = known.__contains__, self._is_wanted, self._todo, graph.index.rows
         for slot in sorted({producers[name] for name in self._store.open}):
             row = rows[slot]
             if row is None or todo.isdisjoint(row.outputs):
@@ -201,7 +201,7 @@ class Facts(Look):
             if (
                 todo.isdisjoint(inputs)
                 and all(map(is_known, inputs))
-                and (places is None or all(inputs[i] in contents for i in places if i < len(inputs)))
+                and (places is None or not any(wanted(graph, inputs[i]) for i in places if i < len(inputs)))
                 and not row.holds
             ):  # the usual case, in short: in order, and nothing to find out first
                 todo.difference_update(row.outputs)
@@ -234,13 +234,26 @@ class Facts(Look):
                     self._todo.difference_update(row.outputs)
                     self._look_at(graph, goal, row)
             elif goal not in self._contents:
-                found = self._contents[goal] = self._evaluate(graph, goal)
-                if found is None or not found.known:
-                    self._vague.add(goal)
+                self._fill(graph, goal)
+
+    def _fill(self, graph: Graph, name: str) -> None:
+        """Note the content of a value whose needs are reached."""
+        found = self._contents[name] = self._evaluate(graph, name)
+        if found is None or not found.known:
+            self._vague.add(name)
+
+    def _is_wanted(self, graph: Graph, name: str) -> bool:
+        """Whether the content of an input is still to be reached: an initializer is read at once."""
+        if not name or name in self._contents:
+            return False
+        if name in graph.initializers:
+            self._fill(graph, name)
+            return False
+        return True
 
     def _needs(self, graph: Graph, goal: _Goal) -> list[_Goal]:
         """Return what must be reached before ``goal``, none where that has been reached itself."""
-        producers, contents = graph.index.producers, self._contents
+        producers = graph.index.producers
         if isinstance(goal, int):
             row = graph.row(goal)
             if row is None:
@@ -249,11 +262,11 @@ class Facts(Look):
             names = [*inputs, *captured(graph, goal)] if row.holds else inputs
             needs: list[_Goal] = [slot for name in names if (slot := self._unseen(producers, name)) is not None]
             for place in SIZING.get(row.op_type, ()):
-                if place < len(inputs) and inputs[place] and inputs[place] not in contents:
+                if place < len(inputs) and self._is_wanted(graph, inputs[place]):
                     needs.append(inputs[place])
             return needs
         slot = producers.get(goal)
-        if goal in contents or slot is None:
+        if goal in self._contents or slot is None:
             return []
         if self._unseen(producers, goal) is not None:
             return [slot]
@@ -262,7 +275,7 @@ class Facts(Look):
             return []
         if row.op_type in MEASURES:
             return [slot for name in row.inputs if (slot := self._unseen(producers, name)) is not None]
-        return [name for name in row.inputs if name and name not in contents]
+        return [name for name in row.inputs if self._is_wanted(graph, name)]
 
     def _unseen(self, producers: dict[str, int], name: str) -> int | None:
         """Return the slot that makes ``name`` where it has not been looked at."""

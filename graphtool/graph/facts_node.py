@@ -60,7 +60,7 @@ class NodeRules:
             return [Fact(tensor.data_type, tuple(tensor.dims))]
         if row.holds:
             return self._local.outputs(node, facts, contents, captured)
-        key = (*_question(node, row), tuple(map(bool, row.outputs)), tuple(facts), tuple(map(_plain, contents)))
+        key = (*_question(node, row), tuple(map(bool, row.outputs)), tuple(facts), tuple(contents))
         found = self._facts.get(key)
         if found is None:
             if len(self._facts) > MOST_KEPT:
@@ -92,7 +92,7 @@ class NodeRules:
         """
         if any(content is not None and content.dtype in FLOATS for content in contents):
             return _at(self._evaluated(node, facts, contents), place)  # 0.0 and -0.0 would be one question
-        key = (*_question(node, row), len(row.outputs), tuple(facts), tuple(map(_plain, contents)))
+        key = (*_question(node, row), len(row.outputs), tuple(facts), tuple(contents))
         found = self._contents.get(key)
         if found is None:
             if len(self._contents) > MOST_KEPT:
@@ -128,8 +128,3 @@ def _question(node: NodeProto, row: Row) -> _Key:
     if len(attributes) == 1:
         return row.op_type, row.domain, len(row.inputs), attributes[0].SerializeToString(deterministic=True)
     return row.op_type, row.domain, len(row.inputs), *[a.SerializeToString(deterministic=True) for a in attributes]
-
-
-def _plain(content: Content | None) -> _Key | None:
-    """Return a content as a tuple, which is hashed faster; 1 and 1.0 are told apart by the type."""
-    return None if content is None else (content.dtype, content.shape, content.items)
