@@ -17,8 +17,8 @@ from graphtool.lint.target import Aim
 from graphtool.rewrite.edit import MAX_PLACES
 from graphtool.rewrite.expr import Expr, ExprError
 from graphtool.rewrite.facts import View
-from graphtool.rewrite.functions_values import TensorRef
 from graphtool.rewrite.matcher import Matcher
+from graphtool.rewrite.refs import TensorRef
 from graphtool.rewrite.result import label
 
 Found = Finding | Undecided

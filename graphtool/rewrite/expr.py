@@ -21,7 +21,7 @@ from graphtool.errors import PassError, did_you_mean, quoted, show
 from graphtool.rewrite import functions_operators as operators
 from graphtool.rewrite.expr_compile import BINARY, COMPARE, MARK, WORDS, Evaluate, compiled, needed_constants
 from graphtool.rewrite.functions import FUNCTIONS
-from graphtool.rewrite.functions_values import TensorRef
+from graphtool.rewrite.refs import TensorRef
 
 __all__ = ["FUNCTIONS", "MAX_LENGTH", "Expr", "ExprError", "TensorRef"]
 

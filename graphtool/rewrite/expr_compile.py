@@ -13,7 +13,8 @@ from typing import Any
 from graphtool.errors import did_you_mean
 from graphtool.rewrite import functions_operators as operators
 from graphtool.rewrite.functions import FUNCTIONS
-from graphtool.rewrite.functions_values import TensorRef, checked, integer
+from graphtool.rewrite.functions_values import checked, integer
+from graphtool.rewrite.refs import TensorRef
 
 Env = Mapping[str, object]
 Evaluate = Callable[[Env], Any]

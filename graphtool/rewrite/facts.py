@@ -10,8 +10,7 @@ from graphtool.graph import Graph
 from graphtool.graph.contents import Content
 from graphtool.graph.forms import Virtual
 from graphtool.graph.values import Shape
-from graphtool.rewrite.expr import TensorRef
-from graphtool.rewrite.functions_values import Array, Tensors
+from graphtool.rewrite.refs import Array, TensorRef, Tensors
 
 _QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
 

@@ -16,8 +16,6 @@ import numpy as np
 
 from graphtool.rewrite.functions_values import (
     MAX_ITEMS,
-    TensorRef,
-    Tensors,
     array,
     describe,
     integer,
@@ -27,6 +25,7 @@ from graphtool.rewrite.functions_values import (
     number,
     tensor_like,
 )
+from graphtool.rewrite.refs import TensorRef, Tensors
 
 
 def len_(v: object) -> int:

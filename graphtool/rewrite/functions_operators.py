@@ -15,9 +15,6 @@ import numpy as np
 
 from graphtool.rewrite.functions_values import (
     MAX_ELEMENTS,
-    Array,
-    TensorRef,
-    Tensors,
     array,
     describe,
     integer,
@@ -26,6 +23,7 @@ from graphtool.rewrite.functions_values import (
     tensor_like,
     within,
 )
+from graphtool.rewrite.refs import Array, TensorRef, Tensors
 
 _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,

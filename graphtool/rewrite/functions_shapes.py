@@ -12,7 +12,8 @@ import numpy as np
 from graphtool.errors import quoted
 from graphtool.rewrite import functions_values as values
 from graphtool.rewrite.functions_tensors import shape
-from graphtool.rewrite.functions_values import Array, TensorRef, Tensors, array, integer, integers, items
+from graphtool.rewrite.functions_values import array, integer, integers, items
+from graphtool.rewrite.refs import Array, TensorRef, Tensors
 
 
 def elements(x: object) -> list[int | str]:

@@ -7,22 +7,18 @@ that has not been read yet. Everything here raises ValueError with a reason; the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from graphtool.errors import did_you_mean, quoted
-from graphtool.graph.values import Shape, dtype_code, dtype_name
+from graphtool.graph.values import dtype_code, dtype_name
+from graphtool.rewrite.refs import Array, TensorRef, Tensors
 
 MAX_ELEMENTS = 2**26  # of an array: a float32 matrix of 8192 x 8192
 MAX_ITEMS = 4096  # of a list, and characters of a string
-
-Array = NDArray[Any]
 
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -30,102 +26,6 @@ _MADE = frozenset((*_FLOATS, *_INTEGERS, "bool"))  # types of which a constant c
 
 
 _NUMERIC = frozenset(map(np.dtype, ("float32", "float64", "float16", "int64", "int32", "bool")))  # the usual ones
-
-
-def _nothing() -> None:
-    return None
-
-
-class Source(Protocol):
-    """Where tensors of a graph are looked up by name, when an expression asks for what only the graph knows."""
-
-    def constant(self, name: str) -> Array | None:
-        """Return the value of a constant."""
-
-    def look(self, name: str) -> tuple[int | None, Shape | None, int]:
-        """Return the element type, the sizes and the number of readers."""
-
-    def elements(self, name: str) -> Any:
-        """Return what is known of the elements of a small integer tensor that is no constant (``graphtool.graph``)."""
-
-    def quantizes(self) -> bool:
-        """Whether the graph quantizes values."""
-
-
-class TensorRef:
-    """A tensor of the graph as an expression sees it; what it is and its value are looked up only where one asks.
-
-    ``dtype`` is an ``onnx.TensorProto`` data type (None or 0 unknown), ``shape`` None where the rank is unknown,
-    ``constant`` returns the value or None, ``uses`` counts the readers, ``present`` is False for an optional input
-    that the node leaves out. With a ``source`` all but the name is what that says.
-    """
-
-    __slots__ = ("_array", "_constant", "_dtype", "_seen", "_shape", "_source", "_uses", "name", "present")
-
-    def __init__(
-        self,
-        name: str,
-        dtype: int | None = None,
-        shape: Shape | None = None,
-        constant: Callable[[], Array | None] = _nothing,
-        uses: int = 0,
-        present: bool = True,
-        source: Source | None = None,
-    ) -> None:
-        self.name = name
-        self.present = present
-        self._constant = constant
-        self._dtype, self._shape, self._uses = dtype, shape, uses
-        self._source = source
-        self._seen = source is None
-        self._array: Array | None = None
-
-    def _see(self) -> None:
-        if not self._seen and self._source is not None:
-            self._dtype, self._shape, self._uses = self._source.look(self.name)
-            self._seen = True
-
-    @property
-    def dtype(self) -> int | None:
-        """The element type."""
-        self._see()
-        return self._dtype
-
-    @property
-    def shape(self) -> Shape | None:
-        """The sizes: numbers, symbols of the model, None where a size is not known."""
-        self._see()
-        return self._shape
-
-    @property
-    def uses(self) -> int:
-        """How many readers there are."""
-        self._see()
-        return self._uses
-
-    @property
-    def known(self) -> Array | None:
-        """The value where it is constant; looked up once."""
-        if self._array is None:
-            self._array = self._constant() if self._source is None else self._source.constant(self.name)
-        return self._array
-
-    @property
-    def elements(self) -> Any:
-        """What is known of the elements of a small integer tensor that is no constant; None where nothing is."""
-        return None if self._source is None else self._source.elements(self.name)
-
-    @property
-    def quantized(self) -> bool:
-        """Whether the graph of the tensor quantizes values."""
-        return self._source is not None and self._source.quantizes()
-
-
-@dataclass(frozen=True, slots=True)
-class Tensors:
-    """The tensors that an input such as ``*xs`` of a pattern stands for."""
-
-    refs: tuple[TensorRef, ...]
 
 
 _LEAST, _MOST = -(2**63), 2**63 - 1

@@ -116,14 +116,12 @@ class Matcher:
         if number in binding.slots:
             return binding.slots[number] == slot and then()
         if slot in binding.slots.values():
-            self._miss(f"one node cannot be two statements of the match{_at(node)}" if self.tell else "")
+            self._miss(f"one node cannot be two statements of the match{self._at(slot)}" if self.tell else "")
             return False
         mark = len(self._trail)
         known = dict(binding.attributes) if wanted.variables else None
         self._set(binding.slots, number, slot)
-        fault = None
-        if wanted.literals or wanted.variables:
-            fault = self._attributes(wanted, slot)
+        fault = self._attributes(wanted, slot) if wanted.literals or wanted.variables else None
         if fault is None:
             fault = self._outputs(wanted, row)
         if fault is not None:
@@ -144,7 +142,7 @@ class Matcher:
         if wanted.many:
             least = len(wanted.inputs) - len(wanted.many)
             if len(inputs) < least and self.tell:
-                self._miss(f"{len(inputs)} inputs where at least {least} are wanted{_at(node)}")
+                self._miss(f"{len(inputs)} inputs where at least {least} are wanted{self._at(slot)}")
             return self._parted(wanted, wanted.inputs, inputs, then)
         if len(inputs) > len(wanted.inputs):
             if self.tell:
@@ -274,11 +272,11 @@ class Matcher:
     def _inputs_of(self, number: int, slot: int, row: Row) -> list[Operand]:
         wanted = self.pattern.nodes[number]
         version = self._versions[wanted.domain]
-        if takes_moved(row.op_type, version):
-            named = {name for name, _ in (*wanted.literals, *wanted.variables)}
-            if named.isdisjoint(moved(row.op_type, version).values()):  # else it is a statement for old opsets
-                return list(virtual_inputs(self.graph.node_at(slot), version, self.graph.constant))
-        return [*row.inputs]
+        if not takes_moved(row.op_type, version) or not {
+            name for name, _ in (*wanted.literals, *wanted.variables)
+        }.isdisjoint(moved(row.op_type, version).values()):
+            return [*row.inputs]  # also where the statement names an attribute that is an input today: for old opsets
+        return list(virtual_inputs(self.graph.node_at(slot), version, self.graph.constant))
 
     def _attributes(self, wanted: PatternNode, slot: int) -> str | None:
         """Return why attributes do not fit ('' where nobody asks), or None."""
@@ -339,9 +337,8 @@ class Matcher:
             self._trail.append((where, key))
 
     def _undo(self, mark: int) -> None:
-        trail = self._trail
-        while len(trail) > mark:
-            where, key = trail.pop()
+        while len(self._trail) > mark:
+            where, key = self._trail.pop()
             del where[key]  # type: ignore[arg-type]  # each dictionary with its own kind of key
 
     def _at(self, slot: int) -> str:
