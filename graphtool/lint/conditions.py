@@ -54,7 +54,8 @@ def by_pattern(graph: Graph, rule: Rule, aim: Aim) -> Iterator[tuple[int, Found]
     with np.errstate(all="ignore"):
         for slot in sorted(slot for op in types for slot in graph.index.slots_of_type(op)):
             found: list[Found] = []
-            matcher.attempt(slot, partial(_accept, rule, graph, aim, matcher, slot, found))
+            if matcher.screen.passes(graph.row_at(slot).inputs):
+                matcher.attempt(slot, partial(_accept, rule, graph, aim, matcher, slot, found))
             if found:
                 yield slot, found[-1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 from onnx import helper
@@ -10,6 +11,7 @@ from graphtool.graph import Graph
 from graphtool.graph.contents import Content
 from graphtool.graph.forms import Virtual
 from graphtool.graph.values import Shape
+from graphtool.rewrite.binding import Bound
 from graphtool.rewrite.refs import Array, TensorRef, Tensors
 
 _QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
@@ -69,3 +71,24 @@ class View:
                 return True
             around = around.parent
         return False
+
+
+class Environment(dict[str, object]):
+    """What expressions read: a value of the match is looked up when it is asked for, since that may cost an inference.
+
+    ``values`` are those of the match by the names of the pattern, ``read`` the names that expressions read: a value
+    that only a replacement reads is no entry, for it is no constant.
+    """
+
+    def __init__(self, view: View, values: Mapping[str, Bound], read: AbstractSet[str]) -> None:
+        self._view = view
+        self._values = values
+        self._read = read
+
+    def __missing__(self, name: str) -> object:
+        if name not in self._values or name not in self._read:
+            if "@" + name in self:  # asked for as often, and an error costs more
+                return self["@" + name]
+            raise KeyError(name)
+        found = self[name] = self._view.tensor(self._values[name])
+        return found

@@ -62,7 +62,7 @@ class Matcher:
         self._open = open_names
         self.constants = constants
         self._has_inner = any(n.chain or not open_names.issuperset(filter(None, n.outputs)) for n in pattern.nodes)
-        self._screen = Screen(pattern, optional, constants, self._versions)
+        self.screen = Screen(graph, pattern, optional, constants, self._versions)  # for the caller, who has no reason
         self._trail: list[tuple[dict[str, Bound] | dict[int, int], str | int]] = []
         self._reach = -1
         self._looks = 0
@@ -70,8 +70,6 @@ class Matcher:
     def attempt(self, slot: int, accept: Then) -> bool:
         """Try the last statement at the node in ``slot``; ``accept`` is called for each way until it returns True."""
         self.reason, self._reach, self._looks = "", -1, 0
-        if not self.tell and not self._screen.passes(self.graph, slot):
-            return False
         self.binding = Binding()
         self._trail = []
         then = partial(self._rest, accept) if self.last or self._has_inner else accept

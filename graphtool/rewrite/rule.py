@@ -20,7 +20,7 @@ from graphtool.rewrite.build import Builder, Constants, Plan, Refused
 from graphtool.rewrite.endless import FEW_MATCHES, most_matches
 from graphtool.rewrite.expr import Expr, ExprError
 from graphtool.rewrite.expr_compile import ABSENT
-from graphtool.rewrite.facts import View
+from graphtool.rewrite.facts import Environment, View
 from graphtool.rewrite.forwarding import Forwards, forwarding
 from graphtool.rewrite.matcher import Matcher, Then
 from graphtool.rewrite.pattern import FORWARD, Pattern
@@ -155,7 +155,7 @@ class _Sweep:
                 if row is None:
                     continue
                 name = label(self.graph.node_at(slot)) if self.tell else ""
-                reason = self._try(slot, row.op_type)
+                reason = self._try(slot, row)
                 if self.tell:
                     misses.pop(slot, None)
                     if reason:
@@ -183,11 +183,15 @@ class _Sweep:
         row = self.graph.row(slot)
         return row is not None and row.op_type in self.anchors
 
-    def _try(self, slot: int, op_type: str) -> str:
+    def _try(self, slot: int, row: Row) -> str:
         """Apply the rule at ``slot`` in the first way that holds; return why none does."""
+        if not self.tell:
+            for matcher, accept in self.by_type.get(row.op_type, ()):
+                if matcher.screen.passes(row.inputs) and matcher.attempt(slot, accept):
+                    break
+            return ""
         reason = ""
-        # each of those that are left out has a reason too
-        for matcher, accept in self.matchers if self.tell else self.by_type.get(op_type, ()):
+        for matcher, accept in self.matchers:  # each has a reason
             self.refusal = ""
             if matcher.attempt(slot, accept):
                 return ""
@@ -212,7 +216,7 @@ class _Sweep:
 
     def _environment(self, binding: Binding) -> dict[str, object] | None:
         """Return what the replacement reads; None, and why, where a condition does not hold."""
-        env: dict[str, object] = _Environment(self, binding.values)
+        env: dict[str, object] = Environment(self.view, binding.values, self.read)
         if self.params:
             env.update(self.params)
         for name, value in binding.attributes.items():
@@ -312,26 +316,6 @@ class _Sweep:
 
     def _readers(self, slot: int) -> list[int]:
         return [s for name in self.graph.row_at(slot).outputs if name for s in self.graph.index.reader_slots(name)]
-
-
-class _Environment(dict[str, object]):
-    """What expressions read: a value of the match is looked up when it is asked for, since that may cost an inference.
-
-    Values under names that only a replacement reads are no entries: they are not constants.
-    """
-
-    def __init__(self, sweep: _Sweep, values: Mapping[str, Bound]) -> None:
-        self._sweep = sweep
-        self._values = values
-
-    def __missing__(self, name: str) -> object:
-        if name not in self._values or name not in self._sweep.read:
-            if "@" + name in self:  # asked for as often, and an error costs more
-                return self["@" + name]
-            raise KeyError(name)
-        found = self._sweep.view.tensor(self._values[name])
-        self[name] = found
-        return found
 
 
 def _is_plain(value: object) -> bool:

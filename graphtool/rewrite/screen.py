@@ -33,16 +33,16 @@ class Screen:
     """
 
     def __init__(
-        self, pattern: Pattern, optional: AbstractSet[str], constants: AbstractSet[str],
+        self, graph: Graph, pattern: Pattern, optional: AbstractSet[str], constants: AbstractSet[str],
         versions: Mapping[str, int | None],
     ) -> None:  # fmt: skip
+        self._is_constant, self._index = graph.is_constant, graph.index
         self._makers = {name: node for node in pattern.nodes for name in node.outputs if name}
         self._known = constants - optional
         read = Counter(name for node in pattern.nodes for name in node.inputs if name not in node.many)
         self._repeated = {name for name, count in read.items() if count > 1 and name and name not in self._makers}
         self._versions = versions
         self._look = self._of(pattern.nodes[-1], self._repeated, end=True)
-        self._op_types = frozenset(pattern.nodes[-1].op_types)
 
     def _of(self, wanted: PatternNode, repeated: AbstractSet[str], end: bool = False) -> _Look | None:
         """Return what a statement and those above it ask; None where that is nothing.
@@ -65,36 +65,31 @@ class Screen:
         )
         return look if look.made or look.known or look.again else None
 
-    def passes(self, graph: Graph, slot: int) -> bool:
-        """Whether the pattern may match with its last statement at the node in ``slot``."""
-        row = graph.index.rows[slot]
-        if row is None or row.op_type not in self._op_types:
-            return False
-        return self._look is None or _fits(graph, self._look, row.inputs, {})
+    def passes(self, inputs: Sequence[str]) -> bool:
+        """Whether the pattern may match with its last statement at a node of the right type that reads ``inputs``."""
+        return self._look is None or self._fits(self._look, inputs, {})
 
+    def _fits(self, look: _Look, inputs: Sequence[str], bound: dict[str, str]) -> bool:
+        if not look.commutes or len(inputs) != 2:
+            return self._in_order(look, inputs, bound)
+        first, second = inputs
+        # only at the end of a pattern, where nothing is bound yet, is anything bound here
+        return self._in_order(look, inputs, {}) or self._in_order(look, (second, first), {})
 
-def _fits(graph: Graph, look: _Look, inputs: Sequence[str], bound: dict[str, str]) -> bool:
-    if not look.commutes or len(inputs) != 2:
-        return _in_order(graph, look, inputs, bound)
-    first, second = inputs
-    # only at the end of a pattern, where nothing is bound yet, is anything bound here
-    return _in_order(graph, look, [first, second], {}) or _in_order(graph, look, [second, first], {})
-
-
-def _in_order(graph: Graph, look: _Look, inputs: Sequence[str], bound: dict[str, str]) -> bool:
-    count = len(inputs)
-    for place, name in look.again:
-        if place < count and bound.setdefault(name, inputs[place]) != inputs[place]:
-            return False
-    for place in look.known:
-        if place >= count or not graph.is_constant(inputs[place]):
-            return False
-    producers, rows = graph.index.producers, graph.index.rows
-    for place, op_types, above in look.made:
-        at = producers.get(inputs[place]) if place < count else None
-        maker = None if at is None else rows[at]
-        if maker is None or maker.op_type not in op_types:
-            return False
-        if above is not None and not _fits(graph, above, maker.inputs, bound):
-            return False
-    return True
+    def _in_order(self, look: _Look, inputs: Sequence[str], bound: dict[str, str]) -> bool:
+        count = len(inputs)
+        for place, name in look.again:
+            if place < count and bound.setdefault(name, inputs[place]) != inputs[place]:
+                return False
+        for place in look.known:
+            if place >= count or not self._is_constant(inputs[place]):
+                return False
+        producers, rows = self._index.producers, self._index.rows
+        for place, op_types, above in look.made:
+            at = producers.get(inputs[place]) if place < count else None
+            maker = None if at is None else rows[at]
+            if maker is None or maker.op_type not in op_types:
+                return False
+            if above is not None and not self._fits(above, maker.inputs, bound):
+                return False
+        return True
