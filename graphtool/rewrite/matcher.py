@@ -118,7 +118,8 @@ class Matcher:
             return False
         mark = len(self._trail)
         known = dict(binding.attributes) if wanted.variables else None
-        self._set(binding.slots, number, slot)
+        binding.slots[number] = slot
+        self._trail.append((binding.slots, number))
         fault = self._attributes(wanted, slot) if wanted.literals or wanted.variables else None
         if fault is None:
             fault = self._outputs(wanted, row)
