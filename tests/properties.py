@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper
 from randomgraphs import SIZES
+from rewriting import stale_rows
 
 from graphtool.errors import PassError
 from graphtool.graph import Graph, check
@@ -216,6 +217,7 @@ class Subject:
             onnx.checker.check_model(self.graph.full_proto(), full_check=True)
         except Exception as error:  # of onnx, in several kinds
             raise Broken(f"unsound: {error}\n{onnx.printer.to_text(self.graph.full_proto())}") from None
+        _hold(not (stale := stale_rows(self.graph)), f"rows of {stale}")
         fault = interface_fault(before, self.graph, stage.spec.interface, outcome.applied.renamed)
         _hold(fault is None, f"interface: {fault}")
 

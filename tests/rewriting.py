@@ -11,6 +11,7 @@ from onnx import NodeProto
 
 from graphtool.cases import model_of
 from graphtool.graph import Graph, check
+from graphtool.graph.rows import Row
 from graphtool.graph.text import node_line
 from graphtool.parity.feed import draw
 from graphtool.parity.session import Session
@@ -19,6 +20,18 @@ from graphtool.rewrite.params import resolve
 from graphtool.rewrite.passfile import parse_pass
 
 HEAD = 'summary = "s"\nwhy = "w"\nparity = "exact"\n'
+
+
+def stale_rows(graph: Graph) -> list[str]:
+    """Return the nodes of the main graph of which the row says something else than the protobuf does."""
+    kept = [graph.row_at(slot) for slot in graph.live_slots()]
+    read = [Row(graph.node_at(slot)) for slot in graph.live_slots()]
+    fields = Row.__slots__
+    return [
+        f"{own.op_type}{own.outputs}"
+        for own, row in zip(read, kept, strict=True)
+        if any(getattr(own, name) != getattr(row, name) for name in fields)
+    ]
 
 
 def pass_of(text: str, head: str = HEAD) -> Pass:

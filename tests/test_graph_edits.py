@@ -11,6 +11,7 @@ from conftest import graph_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import NodeProto, TensorProto, helper
+from rewriting import stale_rows
 from work import work
 
 from graphtool.graph import Graph
@@ -129,6 +130,7 @@ class Edits:
 def assert_index_is_right(graph: Graph) -> None:
     slots = [graph.node(slot) for slot in range(max(graph.live_slots(), default=-1) + 1)]
     fresh = Index(slots)
+    assert stale_rows(graph) == []
     names = {"", "x", "w", "cond", "nowhere"}
     names.update(*(node.output for node in graph.nodes), *(node.input for node in graph.nodes))
     names.update(*(all_names(body) for body in graph.body_graphs()))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rewriting import stale_rows
 
 from graphtool.cases import model_of, run_case, undertested
 from graphtool.data import data_dir
@@ -79,6 +80,7 @@ def test_a_pass_is_a_fixed_point_after_itself(name: str) -> None:
         graph = model_of(case.before, case.opset)
         stage = stage_of(spec, case.params)
         apply_stage(graph, stage, CATALOG)
+        assert stale_rows(graph) == [], case.name
         once = graph.full_proto().SerializeToString(deterministic=True)
         if name not in ONCE:
             again = apply_stage(graph, stage, CATALOG)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import NodeProto, TensorProto, helper
-from rewriting import pass_of
+from rewriting import pass_of, stale_rows
 
 from graphtool.errors import PassError
 from graphtool.graph import Graph, check
@@ -144,6 +144,7 @@ def interface(graph: Graph) -> tuple[list[str], list[str]]:
 
 def same_index(graph: Graph) -> None:
     """Check that the look-ups kept through the edits are those of a fresh index."""
+    assert stale_rows(graph) == []
     fresh = Index([graph.node(slot) for slot in graph.live_slots()])
     live = {slot: place for place, slot in enumerate(graph.live_slots())}
     assert {name: live[slot] for name, slot in graph.index.producers.items()} == fresh.producers
