@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import pytest
 from conftest import graph_of
@@ -125,6 +126,11 @@ def test_an_edit_that_changes_the_shape_is_measured_on_what_is_left() -> None:
         ("set_attribute:node=last:attribute=axis:value=1", "Neg of opset 13 has no attribute 'axis'; it has none"),
         ("set_attribute:node=third:attribute=axis:value=one", "attribute 'axis' of Softmax takes int, not 'one'"),
         ("set_attribute:node=third:attribute=axs:unset=true", "node 'third' does not set 'axs'; did you mean 'axis'?"),
+        ("set_constant:constant=ww:value=1", "no constant named 'ww'; did you mean 'w'?"),
+        ("set_constant:constant=x:value=1", "no constant named 'x'"),
+        ("set_constant:constant=lo:value=1x2", "constant 'lo' has the shape [], and takes 1 or 1 numbers"),
+        ("set_constant:constant=w:value=one", "constant 'w' is float32, and takes no 'one'"),
+        ("set_constant:constant=w:value=", "constant 'w' is float32, and takes no ''"),
         ("replace_node:node=first:operator=Relu", "Relu takes 1 inputs, not 2; name them with inputs=a+b"),
     ],
 )
@@ -162,6 +168,36 @@ def test_a_node_of_another_domain_brings_it_in() -> None:
     )
     assert {entry.domain for entry in state.graph.proto.opset_import} == {"", "com.microsoft"}
     assert state.steps[0].status == "applied"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [("int8", "-128", -128), ("int8", "128", None), ("uint64", "18446744073709551615", 2**64 - 1), ("bool", "true", 1),
+     ("bool", "2", None), ("int64", "1.5", None), ("float16", "0.1", np.float16(0.1)), ("double", "0.1", 0.1)],
+)  # fmt: skip
+def test_a_constant_keeps_its_type(kind: str, value: str, expected: object) -> None:
+    graph = model_of(
+        f"g ({kind}[2] x) => ({kind}[2] y, {kind}[2] k) <{kind}[2] k = {{0, 1}}> {{ y = Identity(x) }}", 17
+    )
+    if expected is None:
+        with pytest.raises(PassError, match=f"and takes no '{value}'"):
+            run(graph, f"set_constant:constant=k:value={value}", checked=False)
+        return
+    array = run(graph, f"set_constant:constant=k:value={value}", checked=False).graph.constant("k")
+    assert array is not None and array.dtype == graph.constant("k").dtype and array.tolist() == [expected] * 2
+
+
+def test_a_constant_of_a_body_and_the_default_of_an_input() -> None:
+    text = """g (float[2] x, bool c, float d = {3}) => (float[2] y) <float k = {2}> { y = If(c) <
+      then_branch = f () => (float[2] t) <float j = {1}> { a = Mul(x, j) t = Mul(a, k) },
+      else_branch = h () => (float[2] e) { [five] q = Constant<value_float = 5.0>() b = Mul(x, q) e = Mul(b, d) }> }"""
+    graph = edited(
+        text, "set_constant:constant=j:value=7,set_constant:constant=five:value=8,set_constant:constant=k:value=9"
+    )
+    held = [level.constant(name) for level in graph.levels() for name in ("j", "q", "k") if level.defines(name)]
+    assert sorted(float(array) for array in held if array is not None) == [7, 8, 9]
+    with pytest.raises(PassError, match="'d' is no constant that can be set"):
+        run(model_of(text, 17), "set_constant:constant=d:value=1")
 
 
 def test_a_node_whose_value_nobody_reads_is_just_removed() -> None:
