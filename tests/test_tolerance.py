@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphtool.cases import model_of
+from graphtool.parity import tolerance
 from graphtool.parity.feed import draw
 from graphtool.parity.session import Session
 from graphtool.parity.ties import level, loose_labels, ranked
@@ -94,6 +98,21 @@ def test_infinities_and_sizes_that_depend_on_the_data_do_not_make_a_tolerance_in
     x = np.arange(1, 9).astype(np.float32)
     outputs = Session(graph).run({"x": x})
     assert outputs["v"].shape == (0,) and close_tolerance(graph, {"x": x}, outputs) == {"z": 0.0, "v": 0.0}
+
+
+def test_one_disturbed_copy_of_the_weights_is_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[Session]] = []
+
+    class Watched(Session):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            assert all(session() is None for session in made)
+            made.append(weakref.ref(self))
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(tolerance, "Session", Watched)
+    graph = model_of("g (float[64] x) => (float[64] y) { y = Neg(x) }", 17)
+    assert len(list(disturbed(graph, draw(graph).arrays, ["y"]))) == 2
+    assert len(made) == 2
 
 
 def test_the_disturbed_runs_lie_on_both_sides() -> None:

@@ -97,7 +97,9 @@ def disturbed(graph: Graph, feed: Mapping[str, Array], names: Sequence[str]) -> 
     levels: tuple[tuple[int, Level], ...] = ((+1, "off"), (-1, "all"))
     for direction, level in levels:
         session = Session(graph, outputs=names, level=level, weights=nudged_weights(graph, 0, direction))
-        yield session.run(nudged_feed(dict(feed), 0, direction, graph))
+        found = session.run(nudged_feed(dict(feed), 0, direction, graph))
+        del session  # it holds a copy of the weights, and the next one makes another
+        yield found
 
 
 def _noise(graph: Graph, feed: Mapping[str, Array], tensors: Mapping[str, Array]) -> dict[str, float]:
