@@ -65,15 +65,10 @@ def _is_plain_form(op_type: str, domain: str, version: int | None, attributes: f
 
 def _alike(node: NodeProto, wanted: NodeProto, old: str, new: str) -> bool:
     """Whether two nodes make ``old`` and ``new`` at one place by one operator and with the same attributes."""
+    if (node.op_type, node.domain, len(node.input)) != (wanted.op_type, wanted.domain, len(wanted.input)):
+        return False
     own, other = (sorted(a.SerializeToString(deterministic=True) for a in n.attribute) for n in (node, wanted))
-    return (
-        (node.op_type, node.domain, len(node.input)) == (wanted.op_type, wanted.domain, len(wanted.input))
-        and list(node.output).index(old) == list(wanted.output).index(new)
-        and own == other
-    )
-
-
-_SHORT = 1024  # bytes of a constant that is known by these; a larger one by their digest
+    return own == other and list(node.output).index(old) == list(wanted.output).index(new)
 
 
 def _key(value: Array) -> Key:
