@@ -71,6 +71,9 @@ def _alike(node: NodeProto, wanted: NodeProto, old: str, new: str) -> bool:
     return own == other and list(node.output).index(old) == list(wanted.output).index(new)
 
 
+_SHORT = 1024  # bytes of a constant that is known by these; a larger one by their digest
+
+
 def _key(value: Array) -> Key:
     data = np.ascontiguousarray(value).tobytes()
     return value.dtype.str, value.shape, data if len(data) <= _SHORT else hashlib.sha256(data).digest()
