@@ -23,6 +23,7 @@ class Constants(NodeList):
 
     def _start_constants(self) -> None:
         self._initializers: dict[str, TensorProto] | None = None
+        self._fields = self._graph.input  # held: to ask the graph for it each time costs more than the question
         self._inputs: tuple[int, frozenset[str]] = (-1, frozenset())
         self._constants: dict[str, NDArray[np.generic]] = {}  # small initializers that were asked for
 
@@ -86,7 +87,7 @@ class Constants(NodeList):
         return home
 
     def _input_names(self) -> Collection[str]:
-        inputs = self._graph.input
+        inputs = self._fields
         count, names = self._inputs
         if count != len(inputs):  # whoever renames inputs calls reindex()
             names = frozenset(info.name for info in inputs)

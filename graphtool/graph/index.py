@@ -31,6 +31,7 @@ class Index:
 
     def __init__(self, slots: list[NodeProto | None]) -> None:
         self._slots = slots
+        self._stale: set[str] = set()  # op types of removed nodes, which the lists still name
         self._foreign: list[int] = []  # slots of nodes of other domains; there once the types are
         self.touched: list[str] | None = None  # where somebody keeps a journal: values of which that changes
 
@@ -40,7 +41,11 @@ class Index:
 
     def slots_of_type(self, op_type: str) -> list[int]:
         """Return the slots of the live nodes of that op type."""
-        return [slot for slot in self.types.get(op_type, ()) if self._slots[slot] is not None]
+        slots = self.types.get(op_type, [])
+        if op_type in self._stale:
+            self._stale.discard(op_type)
+            slots[:] = [slot for slot in slots if self._slots[slot] is not None]
+        return slots[:]
 
     def producer(self, value: str) -> NodeProto | None:
         """Return the node that makes ``value``; None for inputs, initializers and unknown names."""
@@ -153,6 +158,7 @@ class Index:
         row = self.rows[slot]
         assert row is not None
         self.rows[slot] = None
+        self._stale.add(row.op_type)
         made, read = row.outputs, _reads(node, row)
         if "producers" in known:
             producers = self.producers

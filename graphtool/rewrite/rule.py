@@ -127,7 +127,8 @@ class _Sweep:
 
     def run(self, known: Hashable = None) -> Applied:
         """Sweep; with a journal only over what has changed since the sweep that was ``known`` by the same key."""
-        queue = sorted(slot for op_type in self.anchors for slot in self.graph.index.slots_of_type(op_type))
+        queue = [slot for op_type in self.anchors for slot in self.graph.index.slots_of_type(op_type)]
+        queue.sort()
         if self.graph.journal is not None:
             queue = list(self.graph.journal.again(self.graph, known, queue, self.rule.depth))
         if not queue:
