@@ -340,7 +340,7 @@ def test_a_node_that_onnxruntime_lacks_does_not_hold_up_the_others() -> None:
     [
         ("os.abort()", "onnxruntime crashed (SIGABRT)"),
         ("os.kill(os.getpid(), 11)", "onnxruntime crashed (SIGSEGV)"),
-        ("time.sleep(60)", "onnxruntime was stopped after 2 seconds"),
+        ("time.sleep(60)", "onnxruntime was stopped after 6 seconds"),
         ("bytearray(1 << 50)", "onnxruntime cannot compute it: "),
         ("raise ValueError('no\\x1b')", r"onnxruntime cannot compute it: no\x1b"),
     ],
@@ -349,7 +349,7 @@ def test_a_node_that_kills_the_child_does_not_hold_up_the_others(
     monkeypatch: pytest.MonkeyPatch, fault: str, reason: str
 ) -> None:
     monkeypatch.setattr(_kernels, "_SCRIPT", PATCH.format(fault=fault))
-    graph, found = apply(FOLD, BOTH, seconds=2)
+    graph, found = apply(FOLD, BOTH, seconds=6)  # a child starts in a third of one, unless the machine is busy
     assert [node.op_type for node in graph.nodes] == ["Mul", "ReduceMax", "Add", "Sin", "Mul"]
     assert sorted(places(found)) == ["exp", "log"]
     assert dict(zip([miss.where for miss in found.misses], reasons(found), strict=True))["sin"] == reason
