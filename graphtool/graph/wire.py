@@ -87,8 +87,7 @@ def _message(
                     field = tag >> 3
                     new: tuple[list[Chunk], int] | None = None
                     if kind == "tensor":
-                        others = (buffer[begin:field_start], buffer[stop:end])
-                        new = _raw(field, pos, stop, replace, typed, others)
+                        new = _raw(buffer, field, (begin, field_start, pos, stop, end), replace, typed)
                         tag = _RAW_DATA << 3 | 2
                     elif field in inside and depth < _DEEPEST:
                         new = _message(buffer, pos, stop, inside[field], replace, smallest, places, depth + 1, typed)
@@ -117,14 +116,18 @@ def _message(
 
 
 def _raw(
-    field: int, start: int, stop: int, replace: Replace, typed: Typed | None, others: Sequence[Buffer]
+    buffer: Buffer, field: int, around: tuple[int, int, int, int, int], replace: Replace, typed: Typed | None
 ) -> tuple[list[Chunk], int] | None:
-    """Return what the field of a tensor at [start, stop) becomes as raw_data; None where it stays as it is."""
+    """Return what a field of a tensor becomes as raw_data; None where it stays as it is.
+
+    ``around`` is where the message, the field, the payload begin, and where the payload and the message end.
+    """
+    begin, field_start, start, stop, end = around
     payload = None
     if field == _RAW_DATA:
         payload = replace(start, stop)
     elif field in _NUMBERS and typed is not None:
-        payload = typed(field, start, stop, others)
+        payload = typed(field, start, stop, (buffer[begin:field_start], buffer[stop:end]))
     return ([payload], len(payload)) if payload is not None else None
 
 
