@@ -187,11 +187,10 @@ class Facts(Look):
     def _walk(self, graph: Graph) -> None:
         """Look at every node whose outputs are open, each after those that it reads."""
         producers = graph.index.producers
-        known = self._known
         self._store.open_up(producers)
         self._todo = set(self._store.open)
-        known[""] = NOTHING  # an absent input is nothing to wait for
-        is_known, wanted, todo, rows = known.__contains__, self._is_wanted, self._todo, graph.index.rows
+        self._known[""] = NOTHING  # of an absent output there is nothing to learn
+        wanted, todo, rows = self._is_wanted, self._todo, graph.index.rows
         for slot in sorted({producers[name] for name in self._store.open}):
             row = rows[slot]
             if row is None or todo.isdisjoint(row.outputs):
@@ -199,8 +198,7 @@ class Facts(Look):
             inputs = row.inputs
             places = SIZING.get(row.op_type)
             if (
-                todo.isdisjoint(inputs)
-                and all(map(is_known, inputs))
+                todo.isdisjoint(inputs)  # what a node makes and nothing is known of is to do
                 and (places is None or not any(wanted(graph, inputs[i]) for i in places if i < len(inputs)))
                 and not row.holds
             ):  # the usual case, in short: in order, and nothing to find out first
