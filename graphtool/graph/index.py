@@ -90,10 +90,11 @@ class Index:
     def types(self) -> dict[str, list[int]]:
         """Slots by op type; may name dead slots."""
         types: defaultdict[str, list[int]] = defaultdict(list)
-        for slot, row in self._live():
-            types[row.op_type].append(slot)
-            if row.domain:
-                self._foreign.append(slot)
+        for slot, node in enumerate(self._slots):  # without the rows: a pass that has nothing to look at ends here
+            if node is not None:
+                types[node.op_type].append(slot)
+                if node.domain:
+                    self._foreign.append(slot)
         return dict(types)
 
     @property
