@@ -12,7 +12,7 @@ import onnx
 import pytest
 from conftest import graph_of
 from onnx import helper
-from rewriting import HEAD, apply, lines, names, pass_of, places, run
+from rewriting import HEAD, apply, lines, names, pass_of, places, run, stale_rows
 
 from graphtool import pipeline
 from graphtool.cases import model_of
@@ -375,17 +375,20 @@ def test_the_shipped_natives_are_the_modules() -> None:
 
 def test_an_installed_distribution_can_register_one(monkeypatch: pytest.MonkeyPatch) -> None:
     def swap(graph: Graph, params: object) -> Applied:
-        graph.proto.graph.node[0].op_type = "Neg"
-        graph.reindex()
+        relu, add = graph.nodes
+        _ = graph.index.rows, graph.index.readers, graph.value("y")
+        relu.op_type, add.op_type, add.input[1] = "Neg", "Mul", "x"  # past the graph, which is to see it all the same
+        graph.set_input(1, 0, "x")
         return Result([Match("y", "native")])
 
     module = SimpleNamespace(swap=swap, wrong=lambda graph, params: None)
     monkeypatch.setitem(sys.modules, "some_distribution", module)  # type: ignore[arg-type]
     points = [EntryPoint(name, f"some_distribution:{name}", native.GROUP) for name in ("swap", "wrong")]
     monkeypatch.setattr(native, "entry_points", lambda group: points if group == native.GROUP else [])
-    text = "g (float[2] x) => (float[2] y) { y = Relu(x) }"
+    text = "g (float[2] x, float[2] u) => (float[2] y) { a = Relu(x) y = Add(a, u) }"
     graph, _ = apply(pass_of('native = "swap"'), text)
-    assert lines(graph) == ["y = Neg(x)"]
+    assert lines(graph) == ["a = Neg(x)", "y = Mul(x, x)"]
+    assert stale_rows(graph) == [] and graph.index.uses("x") == 3 and not graph.index.uses("a")
     with pytest.raises(PassError) as error:
         apply(pass_of('native = "wrong"'), text)
     assert str(error.value) == "x: native pass 'wrong' returned NoneType, not Applied"
@@ -396,7 +399,6 @@ def test_an_installed_distribution_can_register_one(monkeypatch: pytest.MonkeyPa
 def test_an_undeclared_change_of_the_interface_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def cut(graph: Graph, params: object) -> Applied:
         graph.proto.graph.output[0].name = "a"
-        graph.reindex()
         return Result([Match("a", "native")])
 
     monkeypatch.setitem(sys.modules, "some_distribution", SimpleNamespace(cut=cut))  # type: ignore[arg-type]

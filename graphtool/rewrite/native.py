@@ -76,7 +76,10 @@ class Native(NamedTuple):
         if not callable(function):
             raise PassError(f"{where} is {type(function).__name__}, not a function")
         try:
-            return guarded(surgeon_pass(function) if wants_surgeon(function) else function, graph, params)
+            result = guarded(surgeon_pass(function) if wants_surgeon(function) else function, graph, params)
+            graph.commit()
+            graph.reindex()  # it may have edited the protobuf itself
+            return result
         except PassError as error:
             raise PassError(f"{where}: {error}") from error.__cause__
         except GraphtoolError as error:
