@@ -55,7 +55,7 @@ def test_a_path_and_a_proto_are_models_too(net: graphtool.Graph) -> None:
     with pytest.raises(ModelError, match=r"no file 'gone\.onnx'"):
         graphtool.run("gone.onnx", "optimize")
     with pytest.raises(TypeError, match=r"a model is a graphtool.Graph, an onnx.ModelProto or a path, not int"):
-        graphtool.run(7, "optimize")  # type: ignore[arg-type]
+        graphtool.run(7, "optimize")  # type: ignore[arg-type]  # what somebody without types may pass
 
 
 def test_the_given_graph_is_left_untouched(net: graphtool.Graph) -> None:

@@ -10,6 +10,7 @@ from onnx.parser import parse_model
 from randombodies import PARTS
 from randomgraphs import random_model
 
+from graphtool.cases import model_of
 from graphtool.graph import Graph
 from graphtool.graph.journal import Journal
 from graphtool.rewrite import Catalog, apply_stage, parse_pipeline
@@ -157,3 +158,15 @@ def test_the_kinds_of_thousands_of_bodies_are_asked_for_once_between_two_edits(m
         if body.index.producer_slot("d") is not None:
             body.append_node(NodeProto(op_type="Exp", input=["d"], output=["h"]))
     assert frozenset({"Abs", "Exp"}) in graph.kinds(), "an edit in a body is one of the graph"
+
+
+def test_the_first_edit_of_a_graph_is_noted_with_what_was_read_and_made_before() -> None:
+    """Nobody has asked for a row of this graph when its nodes are changed."""
+    graph = model_of("g (float[2] x, float[2] u) => (float[2] y) { a = Relu(x) y = Neg(a) }", 17)
+    graph.journal = journal = Journal()
+    graph.set_input(0, 0, "u")
+    assert journal.touched == ["x", "u"]
+    graph = model_of("g (float[2] x, float[2] u) => (float[2] y) { a = Relu(x) y = Neg(a) }", 17)
+    graph.journal = journal = Journal()
+    graph.rename_output(0, 0, "b")
+    assert journal.touched == ["a", "b"]

@@ -152,16 +152,16 @@ class NodeList:
         """Let input ``position`` of a node read ``value``."""
         node = self._slots[slot]
         assert node is not None
+        self.index.rewired(slot, position, value)  # before: a row that is read now has the old value
         node.input[position] = value
-        self.index.rewired(slot, position, value)
         self._rewired.append(slot)
 
     def rename_output(self, slot: int, position: int, value: str) -> None:
         """Rename an output of a node; its readers are not touched."""
         node = self._slots[slot]
         assert node is not None
-        node.output[position] = value
         self.index.renamed(slot, position, value)
+        node.output[position] = value
 
     def drop_absent(self, slot: int) -> None:
         """Leave off the inputs of a node that are absent and last."""

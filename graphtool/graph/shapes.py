@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from graphtool.graph.model import Graph
 
 _INVENTED = re.compile(r"unk__\d+")
-_DEFAULT = ("", "ai.onnx")
 _NAMELESS = ("-1", "?")
 _HOLDING = ("If", "Loop", "Scan", "SequenceMap")  # of whose bodies onnx makes something
 # elements of a sequence, and iterations, may differ in a size that onnx gives one symbol
@@ -124,7 +123,7 @@ def weightless(proto: onnx.ModelProto, weights: Weights | None = None) -> onnx.M
         keep_only(graph.initializer, lambda tensor: tensor.name not in inputs)
     large = {tensor.name: tensor for tensor in graph.initializer if _is_outside(tensor)}
     # of the nodes that are there, which somebody holds: to walk over those of the copy makes each of them anew
-    kinds = {node.op_type if node.domain in _DEFAULT else "" for node in proto.graph.node}
+    kinds = {node.op_type if node.domain in ("", "ai.onnx") else "" for node in proto.graph.node}
     made = {}
     if "Constant" in kinds:
         made = {node.output[0]: node.attribute[0].t for node in graph.node if _makes_outside(node)}

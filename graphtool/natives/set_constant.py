@@ -66,13 +66,11 @@ def _array(text: str, old: Array, name: str) -> Array:
     try:
         if old.dtype.hasobject or old.dtype.kind not in "biufV":
             raise ValueError
-        read: list[object] = [
+        read = [
             _BOOLS[w] if kind is np.bool_ else int(w) if kind is object else float(w) for w in map(str.strip, words)
         ]
-        if kind is object:
-            limits = np.iinfo(old.dtype)
-            if not all(limits.min <= number <= limits.max for number in read):  # type: ignore[operator]
-                raise ValueError
+        if kind is object and not np.iinfo(old.dtype).min <= min(read) <= max(read) <= np.iinfo(old.dtype).max:
+            raise ValueError
         new = np.asarray(read, old.dtype if kind is object else kind).astype(old.dtype)
     except (KeyError, ValueError, OverflowError):
         raise PassError(f"constant {quoted(name)} is {old.dtype}, and takes no {quoted(text)}") from None

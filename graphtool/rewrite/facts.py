@@ -23,7 +23,7 @@ def tensor_ref(graph: Graph, value: str | Virtual | tuple[str | Virtual, ...]) -
 
 
 class View:
-    """A graph as expressions see it: a :class:`~graphtool.rewrite.functions_values.Source`.
+    """A graph as expressions see it: a :class:`~graphtool.rewrite.refs.Source`.
 
     ``outputs`` are the names of the graph's outputs, where the caller has them already.
     """
