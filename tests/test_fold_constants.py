@@ -247,6 +247,18 @@ def test_what_is_too_large_by_itself_does_not_hold_up_the_rest() -> None:
     assert places(found) == ["ConstantOfShape_3", "Add_4"] and len(reasons(found)) == 2
 
 
+@pytest.mark.parametrize("weights,folded", [(8, ["v"]), (3, []), (2, ["c0", "c1", "v"])])
+def test_vectors_are_folded_beside_weights_that_are_far_too_much(weights: int, folded: list[str]) -> None:
+    nodes = " ".join(f"c{k} = ConstantOfShape(n) y{k} = Mul(x, c{k})" for k in range(weights))
+    outputs = "".join(f", float[7000] y{k}" for k in range(weights))
+    text = f"""g (float[7000] x, float[99] p) => (float[99] q{outputs}) <int64[1] n = {{7000}}, int64[1] m = {{99}}> {{
+    v = ConstantOfShape(m) q = Mul(p, v) {nodes} }}"""
+    graph, found = fold(model_of(text, 17))
+    assert sorted(graph.initializers.keys() - {"n", "m"}) == folded
+    assert len(found.misses) == weights + 1 - len(folded)
+    assert not fold(graph)[1].matches
+
+
 def test_a_large_value_in_between_is_no_growth() -> None:
     graph = same(
         """g (float x) => (float y) <int64[2] n = {600, 600}, float o = {1}> {

@@ -2,8 +2,9 @@
 
 Folding removes nodes, and constants that only they read; the values that other nodes read are added. Where all of it
 together fits the budget, all is folded. Else the nodes fall apart into groups that share large values, and a group is
-folded where it makes the model smaller; of what is left, all that fits or nothing that grows, so that a second
-application of the pass finds nothing to do.
+folded where it makes the model smaller; of what is left, all that fits, or all vectors where those fit and the rest is
+far too much (weights that a ConstantOfShape stands for), or nothing that grows: a second application of the pass finds
+nothing to do.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from graphtool.graph.bodies import all_tensors
 from graphtool.graph.weights import MARKER_BYTES, is_external, is_lazy, payload_bytes
 
 _SMALL = 1024  # bytes; a constant up to that does not tie the nodes that share it together
+_VECTOR = 16 << 10  # bytes; the numbers of some thousand channels, which other passes may want to know
 _FRAME = 24  # bytes of a tensor's field headers, type and dimensions, about
 
 
@@ -156,13 +158,25 @@ def _withdraw(graph: Graph, ledger: Ledger, budget: Budget) -> None:
     for group in growing:
         ledger.keep_large(group, lambda _: budget.left)
     growing = _still(ledger, growing)
-    if budget.allows(sum(ledger.growth(group) for group in growing)):
+    everything = _together(ledger, growing)
+    if budget.allows(everything):
+        return
+    for group in growing:
+        ledger.keep_large(group, lambda slot: max(_VECTOR, _bytes(graph, slot)))
+    growing = _still(ledger, growing)
+    vectors = _together(ledger, growing)
+    # twice: what is left now, and so does not fit, must not fit a second application, whose budget is a new one
+    if budget.allows(vectors) and everything - vectors > 2 * budget.left:
         return
     for group in growing:
         ledger.keep_large(group, lambda slot: _bytes(graph, slot))
     for group in _still(ledger, growing):
         for slot in group:
             del ledger.folded[slot]
+
+
+def _together(ledger: Ledger, groups: list[list[int]]) -> int:
+    return sum(map(ledger.growth, groups))
 
 
 def _still(ledger: Ledger, groups: list[list[int]]) -> list[list[int]]:

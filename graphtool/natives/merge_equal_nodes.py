@@ -21,6 +21,7 @@ UNITS = True  # each node that is dropped
 
 # a Dropout may be in training; a Constant is a weight, and share_equal_weights is for those
 _LEFT_ALONE = ops.RANDOM | {"Dropout", "Constant"}
+_READ_NOTHING = ("SequenceEmpty",)  # the other operators without inputs are random, or constants
 
 
 def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere) -> Applied:
@@ -35,9 +36,9 @@ def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere)
 class _Level:
     """One forward pass over a graph or body, in topological order.
 
-    Only nodes that share an input with another can equal it, so those are looked at, and the readers of values that
-    turn out to be equal on the way. A value is known by the first one that equals it (``same``): names change when a
-    graph output is joined, and equal graph outputs stay two nodes whose readers are merged all the same.
+    Only nodes that share an input with another, or have none, can equal it, so those are looked at, and the readers of
+    values that turn out to be equal on the way. A value is known by the first one that equals it (``same``): names
+    change when a graph output is joined, and equal graph outputs stay two nodes whose readers are merged all the same.
     """
 
     def __init__(self, graph: Graph, calls: set[tuple[str, str]], offer: Offer) -> None:
@@ -63,7 +64,7 @@ class _Level:
             slots = list(dict.fromkeys(slot for reads in shared for slot in reads))
             new = frozenset(journal.again(self.graph, _Level, slots, 0))
             shared = [reads for reads in shared if not new.isdisjoint(reads)] if len(new) < len(slots) else shared
-        for reads in shared:
+        for reads in (*shared, *map(self.graph.index.slots_of_type, _READ_NOTHING)):
             self.queued.update(reads)
         self.queue = sorted(self.place[slot] for slot in self.queued)  # a sorted list is a heap
         matches = []
