@@ -10,6 +10,7 @@ process, "net" without what it had used when its imports were done. Every tool l
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import resource
@@ -25,6 +26,7 @@ from graph_scale import EXPONENT, exponent
 from peers import installed
 from speed_jobs import HIT, JOBS, REWRITES, TOOLS, cpu_seconds
 
+PACKAGE = Path(__file__).resolve().parents[1] / "graphtool"
 Costs = dict[str, dict[str, float]]
 
 KINDS = ("convolutional", "transformer", "messy")
@@ -193,6 +195,7 @@ def main() -> None:
     parser.add_argument("--rewrites", action="store_true", help="only rewriting")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     options = parser.parse_args()
+    compileall.compile_dir(PACKAGE, quiet=1)  # as pip has done with the others, also where Python may write no bytecode
     for tool in TOOLS:
         if not _usable(tool):
             print(f"{tool} is not installed and left out")
