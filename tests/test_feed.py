@@ -196,6 +196,13 @@ def test_indices_of_several_axes_and_scattered_ones() -> None:
     assert all(sorted(row) == [0, 1, 2, 3] for row in found.tolist())
 
 
+def test_a_column_of_the_places_that_are_scattered_to() -> None:
+    body = """(int64[100] i, float[100] u) => (float y) {
+    r = Reshape(i, s) p = Concat<axis=1>(r, c) y = ScatterND<reduction="add">(t, p, u) }"""
+    found = drawn(body, 16, t=TABLE, s=np.array([-1, 1]), c=np.zeros((100, 1), np.int64))["i"]
+    assert found.shape == (100,) and 0 <= found.min() < found.max() < min(TABLE.shape)
+
+
 def test_masks_are_zeros_and_ones() -> None:
     named = drawn("(int64[4,50] attention_mask) => (int64 y) { y = Identity(attention_mask) }")["attention_mask"]
     used = drawn("(int32[4,50] m, float[4,50] x) => (float y) { f = Cast<to=1>(m) y = Mul(x, f) }")["m"]

@@ -250,6 +250,21 @@ def test_what_onnxruntime_lacks_the_reference_evaluator_runs_and_it_is_noted() -
         Session(graph).run({"x": x[0], "z": x[0, :2]})
 
 
+@pytest.mark.parametrize("opset", [9, 13, 15])
+def test_the_reference_evaluator_takes_a_batch_normalization_for_inference(opset: int) -> None:
+    text = "g (%s[1,2,3,3] x) => (%s y) { c = Conv(x, w) y = BatchNormalization<epsilon = 0.01>(c, s, b, m, v) }"
+    weights = {name: np.array([0.5, 2.0]) * place for place, name in enumerate("sbmv", 1)}
+    weights["w"] = np.ones((2, 2, 1, 1))
+    x = np.arange(18, dtype=np.float64).reshape(1, 2, 3, 3)
+    double = graph_of(text % ("double", "double"), opset, **weights)
+    single = {name: array.astype(np.float32) for name, array in weights.items()}
+    wanted = Session(graph_of(text % ("float", "float"), opset, **single)).run({"x": x.astype(np.float32)})["y"]
+    Session.work.lacking.clear()
+    found = Session(double).run({"x": x})["y"]
+    assert "Conv" in str(Session.work.lacking) and found.dtype == np.float64
+    assert np.allclose(found, wanted, rtol=1e-5)
+
+
 ERRORS: list[tuple[str, dict[str, Array], str, str, str | None, str | None]] = [
     (
         "g (float[2,3] x) => (float y) { [pool] y = AdaptiveAvgPool2d<output_size=[1, 2]>(x) }", {},

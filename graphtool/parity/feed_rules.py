@@ -91,6 +91,8 @@ def _inside(known: Known, reads: list[Read], shape: tuple[int, ...]) -> Array | 
     extents = [_table_extents(known, read, shape) for read in reads]
     lowest = [min(column) for column in zip(*extents, strict=False)] or [1]
     scatter = next((read for read in reads if read.node.op_type.startswith("Scatter")), None)
+    if any(_is_part(read, known, shape) for read in reads):
+        return Bounds("table", 0, min(lowest))
     if scatter is not None and shape:
         return _distinct(scatter, lowest, shape)
     if len(lowest) > 1 and shape:
@@ -105,11 +107,19 @@ def _table_extents(known: Known, read: Read, shape: tuple[int, ...]) -> list[int
     table = read.input(0)
     if read.node.op_type in ("GatherND", "ScatterND"):
         first = read.attribute("batch_dims", 0)
-        axes = range(first, first + (shape[-1] if shape else 1))
+        rank = len(known.shape(table) or ())
+        axes = range(first, rank if _is_part(read, known, shape) else first + (shape[-1] if shape else 1))
     else:
         axis = 1 if read.node.op_type.endswith("Loss") else read.attribute("axis", 0)
         axes = range(axis, axis + 1)
     return [known.extent(table, axis) or 1 for axis in axes]
+
+
+def _is_part(read: Read, known: Known, shape: tuple[int, ...]) -> bool:
+    """Whether an input of ``shape`` is made into the places of a table by other nodes: it is a column of them, say."""
+    if read.node.op_type not in ("GatherND", "ScatterND") or not read.through:
+        return False
+    return known.shape(read.input(1)) != shape
 
 
 def _distinct(read: Read, extents: list[int], shape: tuple[int, ...]) -> Array:
