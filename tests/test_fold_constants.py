@@ -247,8 +247,8 @@ def test_what_is_too_large_by_itself_does_not_hold_up_the_rest() -> None:
     assert places(found) == ["ConstantOfShape_3", "Add_4"] and len(reasons(found)) == 2
 
 
-@pytest.mark.parametrize("weights,folded", [(8, ["v"]), (3, []), (2, ["c0", "c1", "v"])])
-def test_vectors_are_folded_beside_weights_that_are_far_too_much(weights: int, folded: list[str]) -> None:
+@pytest.mark.parametrize("weights,folded", [(8, ["v"]), (3, ["v"]), (2, ["c0", "c1", "v"])])
+def test_what_is_small_is_folded_beside_weights_that_are_far_too_much(weights: int, folded: list[str]) -> None:
     nodes = " ".join(f"c{k} = ConstantOfShape(n) y{k} = Mul(x, c{k})" for k in range(weights))
     outputs = "".join(f", float[7000] y{k}" for k in range(weights))
     text = f"""g (float[7000] x, float[99] p) => (float[99] q{outputs}) <int64[1] n = {{7000}}, int64[1] m = {{99}}> {{
@@ -257,6 +257,27 @@ def test_vectors_are_folded_beside_weights_that_are_far_too_much(weights: int, f
     assert sorted(graph.initializers.keys() - {"n", "m"}) == folded
     assert len(found.misses) == weights + 1 - len(folded)
     assert not fold(graph)[1].matches
+
+
+@pytest.mark.parametrize("slack,folded", [(70_000, 1), (83_000, 0), (90_000, 3)])
+def test_what_is_small_stays_where_the_rest_would_fit_the_next_time(slack: int, folded: int) -> None:
+    graph = model_of(
+        """g (float[9000] x, float[3000] p) => (float[9000] y, float[9000] z, float[3000] q)
+        <int64[1] n = {9000}, int64[1] m = {3000}, float o = {1}> {
+        v = ConstantOfShape(m) q = Mul(p, v) a = ConstantOfShape(n) y = Mul(x, a) b = Sub(a, o) z = Mul(x, b) }""",
+        17,
+    )
+    assert len(fold(graph, slack=slack, growth=0)[1].matches) == folded
+    again = graph.copy()  # as another process would
+    assert not fold(again, slack=slack, growth=0)[1].matches
+
+
+def test_what_other_passes_freed_may_be_used() -> None:
+    graph = growing(3, 9000)
+    graph.put_initializer("unread", np.zeros(30_000, np.float32))
+    assert not fold(graph)[1].matches
+    graph.drop_initializers(["unread"])
+    assert len(fold(graph)[1].matches) == 6
 
 
 def test_a_large_value_in_between_is_no_growth() -> None:

@@ -2,16 +2,18 @@
 
 Folding removes nodes, and constants that only they read; the values that other nodes read are added. Where all of it
 together fits the budget, all is folded. Else the nodes fall apart into groups that share large values, and a group is
-folded where it makes the model smaller; of what is left, all that fits, or all vectors where those fit and the rest is
-far too much (weights that a ConstantOfShape stands for), or nothing that grows: a second application of the pass finds
-nothing to do.
+folded where it makes the model smaller; of what is left, all that fits, or what is small where the rest is far too much
+(weights that a ConstantOfShape stands for), or nothing that grows: a second application of the pass, even one with a
+budget of its own, finds nothing to do.
 """
 
 from __future__ import annotations
 
 import math
+import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from onnx import TensorProto
 
@@ -20,7 +22,6 @@ from graphtool.graph.bodies import all_tensors
 from graphtool.graph.weights import MARKER_BYTES, is_external, is_lazy, payload_bytes
 
 _SMALL = 1024  # bytes; a constant up to that does not tie the nodes that share it together
-_VECTOR = 16 << 10  # bytes; the numbers of some thousand channels, which other passes may want to know
 _FRAME = 24  # bytes of a tensor's field headers, type and dimensions, about
 
 
@@ -118,14 +119,20 @@ class Ledger:
 
 
 class Budget:
-    """The bytes by which folding may make a model larger: ``growth`` times its size, and ``slack``.
+    """The bytes by which folding may make a model larger: ``growth`` times its size at first, and ``slack``.
 
-    ``grown`` is what earlier foldings of the same model took; none of the figures is negative but perhaps that one.
+    It outlives one application, since a pipeline folds again and again: ``grown`` is what foldings took so far. What
+    other passes freed since the first measurement may be used, what they added is gone.
     """
 
-    def __init__(self, graph: Graph, growth: float, slack: int, grown: int = 0) -> None:
-        self.grown = grown
-        self._root = graph
+    def __init__(self, graph: Graph) -> None:
+        self.grown = 0
+        self._root = weakref.ref(graph)
+        self._first: int | None = None  # the size of the model when it was first measured, without ``grown``
+        self.renew(0, 0)
+
+    def renew(self, growth: float, slack: int) -> None:
+        """Begin another application with its limits; none of the figures is negative."""
         self._growth = growth
         self._slack = slack
         self._share: float | None = None
@@ -138,8 +145,22 @@ class Budget:
     def left(self) -> float:
         """How many bytes are left; at least 0."""
         if self._share is None:  # to measure a model takes a while, and most foldings make it smaller
-            self._share = self._growth * (file_bytes(self._root) - self.grown) if self._growth < math.inf else math.inf
+            self._share = self._measured()
         return max(self._share + self._slack - self.grown, 0)
+
+    def anew(self, grown: int) -> float:
+        """Return the budget that another process would have, once this one has made the model larger by so much."""
+        root = self._root()
+        return math.inf if root is None else self._growth * (file_bytes(root) + grown) + self._slack
+
+    def _measured(self) -> float:
+        root = self._root()
+        if root is None or self._growth == math.inf:
+            return math.inf
+        size = file_bytes(root) - self.grown
+        if self._first is None:
+            self._first = size
+        return self._growth * self._first + self._first - size
 
 
 def choose(graph: Graph, slots: Iterable[int], size: Callable[[str], int], budget: Budget) -> Ledger:
@@ -152,37 +173,67 @@ def choose(graph: Graph, slots: Iterable[int], size: Callable[[str], int], budge
     return ledger
 
 
+class _Group(NamedTuple):
+    """Nodes that are folded together or not at all: the bytes of the largest value, and by how many the model grows."""
+
+    slots: list[int]
+    largest: int
+    growth: int
+
+
 def _withdraw(graph: Graph, ledger: Ledger, budget: Budget) -> None:
     """Keep what makes the model larger than its budget allows."""
-    growing = [group for group in ledger.groups() if ledger.growth(group) > 0]
-    for group in growing:
-        ledger.keep_large(group, lambda _: budget.left)
-    growing = _still(ledger, growing)
-    everything = _together(ledger, growing)
-    if budget.allows(everything):
+    groups = []
+    for slots in ledger.groups():
+        growth = ledger.growth(slots)
+        if growth > 0:
+            largest = max(ledger.cost(name) for slot in slots for name in ledger.frontier(slot))
+            groups.append(_Group(slots, largest, growth))
+    for group in groups:
+        ledger.keep_large(group.slots, lambda _: budget.left)
+    growing = _still(ledger, [group.slots for group in groups])
+    together = sum(map(ledger.growth, growing))
+    rest = [group for group in groups if not ledger.folded.keys() >= set(group.slots)]
+    if budget.allows(together) and _is_settled(rest, budget.anew(together)):
         return
-    for group in growing:
-        ledger.keep_large(group, lambda slot: max(_VECTOR, _bytes(graph, slot)))
-    growing = _still(ledger, growing)
-    vectors = _together(ledger, growing)
-    # twice: what is left now, and so does not fit, must not fit a second application, whose budget is a new one
-    if budget.allows(vectors) and everything - vectors > 2 * budget.left:
-        return
-    for group in growing:
-        ledger.keep_large(group, lambda slot: _bytes(graph, slot))
-    for group in _still(ledger, growing):
-        for slot in group:
+    small = {slot for group in _smallest(groups, budget) for slot in group.slots}
+    growing = [slots for slots in growing if small.isdisjoint(slots)]
+    for slots in growing:
+        ledger.keep_large(slots, lambda slot: _bytes(graph, slot))
+    for slots in _still(ledger, growing):
+        for slot in slots:
             del ledger.folded[slot]
 
 
-def _together(ledger: Ledger, groups: list[list[int]]) -> int:
-    return sum(map(ledger.growth, groups))
+def _smallest(groups: Sequence[_Group], budget: Budget) -> Sequence[_Group]:
+    """Return the groups of small values that fit together, such as vectors that other passes may want to know.
+
+    Values are small up to a power of four: as large a one as leaves nothing to another application.
+    """
+    groups = sorted(groups, key=_tier)
+    ends = [place for place in range(1, len(groups)) if _tier(groups[place - 1]) != _tier(groups[place])]
+    for end in reversed(ends):
+        growth = sum(group.growth for group in groups[:end])
+        if budget.allows(growth) and _is_settled(groups[end:], budget.anew(growth)):
+            return groups[:end]
+    return []
 
 
-def _still(ledger: Ledger, groups: list[list[int]]) -> list[list[int]]:
+def _is_settled(rest: Sequence[_Group], budget: float) -> bool:
+    """Whether another application with that budget would fold none of ``rest``, not even what is smallest."""
+    fitting = [group for group in rest if group.largest <= budget]
+    least = min(map(_tier, fitting), default=0)
+    return not fitting or sum(group.growth for group in fitting if _tier(group) == least) > budget
+
+
+def _tier(group: _Group) -> int:
+    return (group.largest.bit_length() + 1) // 2
+
+
+def _still(ledger: Ledger, groups: Iterable[list[int]]) -> list[list[int]]:
     """Return what of the groups is still folded and makes the model larger."""
-    left = ([slot for slot in group if slot in ledger.folded] for group in groups)
-    return [group for group in left if ledger.growth(group) > 0]
+    left = ([slot for slot in slots if slot in ledger.folded] for slots in groups)
+    return [slots for slots in left if ledger.growth(slots) > 0]
 
 
 def _bytes(graph: Graph, slot: int) -> int:

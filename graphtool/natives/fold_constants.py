@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from graphtool.errors import PassError
 from graphtool.graph import Graph
@@ -20,12 +20,11 @@ TRACKED = True  # edits go through methods of Graph: whoever keeps a journal see
 UNITS = True  # each node
 
 
-@dataclass(slots=True)
-class _History:
+class _History(NamedTuple):
     """What earlier applications did to a graph: a pipeline folds again and again, and its growth is one budget."""
 
-    grown: int = 0
-    failed: dict[str, str] = field(default_factory=dict)  # by first output: not tried twice
+    budget: Budget
+    failed: dict[str, str]  # by first output: not tried twice
 
 
 _histories: weakref.WeakKeyDictionary[Graph, _History] = weakref.WeakKeyDictionary()
@@ -44,8 +43,11 @@ def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere)
     applied = Applied()
     if opset is None:
         return applied
-    history = _histories.setdefault(graph, _History())
-    budget = Budget(graph, growth, slack, history.grown)
+    history = _histories.get(graph)
+    if history is None:
+        history = _histories[graph] = _History(Budget(graph), {})
+    budget = history.budget
+    budget.renew(growth, slack)
     options = Options(budget, seconds, bool(params.get("float16")), history.failed)
     key = "computable", options.float16, growth, slack
     outer: dict[str, None] = {}  # what bodies read of the main graph
@@ -60,7 +62,6 @@ def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere)
     if applied.misses and graph.journal is not None:
         graph.journal.forget(key)  # what was refused may fit the next time
     drop_unneeded(graph, outer)
-    history.grown = budget.grown
     return applied
 
 
