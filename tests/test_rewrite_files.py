@@ -83,6 +83,10 @@ BROKEN = {
         TOP.replace("exact", "lossy") + "budget = { cosine = true }\n" + RULE,
         "budget.cosine: must be a finite number",
     ),
+    "budget beyond all numbers": (
+        TOP.replace("exact", "lossy") + f"budget = {{ cosine = {10**400} }}\n" + RULE,
+        "budget.cosine: must be a finite number",
+    ),
     "budget of an exact pass": (
         TOP + "budget = { cosine = 0.9 }\n" + RULE,
         "budget: is for a lossy pass: the other classes promise more than a bound",
@@ -492,6 +496,10 @@ BROKEN = {
         "params.p.default: is missing: a pass must run without being given anything",
     ),
     "a default of a wrong type": (param("default = 1\n"), "params.p.default: '1' is not a text"),
+    "a default beyond all numbers": (
+        param(f"default = {10**400}\n", kind="float"),
+        f"params.p.default: '1{'0' * 118}…' is not a number",
+    ),
     "true is no whole number": (
         param("default = true\n", kind="int"),
         "params.p.default: 'True' is not a whole number",

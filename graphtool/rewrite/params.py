@@ -52,10 +52,22 @@ class Param(NamedTuple):
             value = list(value) if fits and isinstance(value, Sequence) else value
         else:
             fits = isinstance(value, kinds[self.type]) and (self.type == "bool" or not isinstance(value, bool))
-            value = float(value) if fits and self.type == "float" and isinstance(value, (int, float)) else value
+            if fits and self.type == "float":
+                number = as_float(value)
+                fits, value = number is not None, value if number is None else number
         if not fits or (self.choices and value not in self.choices):
             raise PassError(f"{quoted(value)} is not {_wanted(self)}")
         return value
+
+
+def as_float(value: object) -> float | None:
+    """Return a number of a pass file as a float; None for what is none, or an integer beyond the largest."""
+    if not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def _wanted(param: Param) -> str:

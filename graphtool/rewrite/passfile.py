@@ -14,7 +14,7 @@ from graphtool.errors import PassError, did_you_mean, show
 from graphtool.rewrite.bodies import Body, Requires, read_bodies, read_rule
 from graphtool.rewrite.edit import PLACES
 from graphtool.rewrite.native import check_native
-from graphtool.rewrite.params import TYPES, Param
+from graphtool.rewrite.params import TYPES, Param, as_float
 from graphtool.rewrite.reader import Reader
 from graphtool.rewrite.rule import Rule
 from graphtool.rewrite.selection import WORDS
@@ -173,9 +173,10 @@ def _budget(reader: Reader) -> dict[str, float]:
         key = f"budget.{metric}"
         if metric not in METRICS:
             raise reader.error(key, f"unknown metric{did_you_mean(metric, METRICS)}  (one of {', '.join(METRICS)})")
-        if isinstance(bound, bool) or not isinstance(bound, (int, float)) or not math.isfinite(bound):
+        number = as_float(bound)
+        if isinstance(bound, bool) or number is None or not math.isfinite(number):
             raise reader.error(key, "must be a finite number")
-        bounds[metric] = float(bound)
+        bounds[metric] = number
     if bounds and reader.choice("parity", PARITIES) != "lossy":
         raise reader.error("budget", "is for a lossy pass: the other classes promise more than a bound")
     return bounds
