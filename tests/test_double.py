@@ -343,6 +343,7 @@ def test_integers_stay_integers_and_given_values_are_not_computed() -> None:
     ("text", "feed", "reason"),
     [
         ("y = com.microsoft.FusedConv(x)", {"x": X}, "FusedConv has no float64 form"),
+        ("y = Softmax<axis = 4294967296>(x)", {"x": X}, "Softmax has an attribute that fits no tensor it reads"),
         ("y = RandomNormalLike(x)", {"x": X}, "RandomNormalLike"),
         ("y = Dropout(x, r, t)", {"x": X, "r": np.array(0.5, np.float32), "t": np.array(True)}, "training"),
         ("y = Add(x, z)", {"x": X}, "not recorded"),
