@@ -192,11 +192,9 @@ def _chunk(sources: Path, seed: int, numbers: range, seconds: float, memory: int
             return
         name = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
         last = (done.stderr.strip().splitlines() or [""])[-1]
+        # a case's graph may run for ever, or end onnxruntime: the command runs cases in a child for that reason
         if phase == "cases" and done.returncode < 0:
-            yield (
-                number,
-                "stopped",
-            )  # a graph that runs for ever, or ends onnxruntime: the command runs cases in a child
+            yield number, "stopped"
         else:
             yield number, "FAILED it takes too long" if name == "SIGALRM" else f"FAILED {name}: {last[:300]}"
         left = range(number + 1, left.stop)

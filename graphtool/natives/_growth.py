@@ -136,6 +136,7 @@ class Budget:
         self._growth = growth
         self._slack = slack
         self._share: float | None = None
+        self._size: int | None = None  # of the model now, once it is measured
 
     def allows(self, growth: int) -> bool:
         """Whether the model may grow by that many bytes now."""
@@ -144,23 +145,25 @@ class Budget:
     @property
     def left(self) -> float:
         """How many bytes are left; at least 0."""
+        if self._growth == math.inf:
+            return math.inf
         if self._share is None:  # to measure a model takes a while, and most foldings make it smaller
-            self._share = self._measured()
+            size = self._measured() - self.grown
+            self._first = size if self._first is None else self._first
+            self._share = self._growth * self._first + self._first - size
         return max(self._share + self._slack - self.grown, 0)
 
     def anew(self, grown: int) -> float:
         """Return the budget that another process would have, once this one has made the model larger by so much."""
-        root = self._root()
-        return math.inf if root is None else self._growth * (file_bytes(root) + grown) + self._slack
+        return self._growth * (self._measured() + grown) + self._slack
 
-    def _measured(self) -> float:
-        root = self._root()
-        if root is None or self._growth == math.inf:
-            return math.inf
-        size = file_bytes(root) - self.grown
-        if self._first is None:
-            self._first = size
-        return self._growth * self._first + self._first - size
+    def _measured(self) -> int:
+        """Return the size of the model as this application found it."""
+        if self._size is None:
+            root = self._root()
+            assert root is not None, "a budget is asked about a graph that is there"
+            self._size = file_bytes(root)
+        return self._size
 
 
 def choose(graph: Graph, slots: Iterable[int], size: Callable[[str], int], budget: Budget) -> Ledger:

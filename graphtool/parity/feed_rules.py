@@ -90,9 +90,9 @@ def _inside(known: Known, reads: list[Read], shape: tuple[int, ...]) -> Array | 
     """Return indices that lie in every table they are used with; those to scatter to are distinct."""
     extents = [_table_extents(known, read, shape) for read in reads]
     lowest = [min(column) for column in zip(*extents, strict=False)] or [1]
-    scatter = next((read for read in reads if read.node.op_type.startswith("Scatter")), None)
     if any(_is_part(read, known, shape) for read in reads):
         return Bounds("table", 0, min(lowest))
+    scatter = next((read for read in reads if read.node.op_type.startswith("Scatter")), None)
     if scatter is not None and shape:
         return _distinct(scatter, lowest, shape)
     if len(lowest) > 1 and shape:
