@@ -108,7 +108,8 @@ class _Looking:
         inner = [stage for word in spec.sequence for stage in parse_pipeline(word, self.catalog)]
         for _ in range(_ROUNDS):
             again = repeated or spec.fixpoint
-            count = sum(self.at(stage, (*place, number), again) for number, stage in enumerate(inner))
+            with self.graph.budget.bounding(spec.growth):
+                count = sum(self.at(stage, (*place, number), again) for number, stage in enumerate(inner))
             total += count
             if not count or repeated or not spec.fixpoint:
                 return total

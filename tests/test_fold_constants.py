@@ -14,8 +14,8 @@ from rewriting import apply, lines, names, places, reasons, run
 from graphtool.cases import model_of
 from graphtool.errors import PassError
 from graphtool.graph import Graph
+from graphtool.graph.growth import file_bytes
 from graphtool.natives import _folding, _kernels
-from graphtool.natives._growth import file_bytes
 from graphtool.rewrite import Applied, Catalog
 
 CATALOG = Catalog()

@@ -41,7 +41,7 @@ BROKEN = {
     "unknown key, nothing near": (
         "zzz = 1\n" + TOP + RULE,
         "zzz: unknown key; known here: summary, why, parity, interface, requires, exact_form, budget, params, edit, "
-        "rewrite, region, boundary, native, sequence, fixpoint, semantics, case",
+        "rewrite, region, boundary, native, sequence, fixpoint, growth, semantics, case",
     ),
     "missing summary": ('why = "w"\nparity = "exact"\n' + RULE, "summary: is missing"),
     "empty summary": ('summary = " "\nwhy = "w"\nparity = "exact"\n' + RULE, "summary: must not be empty"),

@@ -19,6 +19,7 @@ from graphtool.graph.bodies import bodies, captures, has_bodies
 from graphtool.graph.constants import Constants
 from graphtool.graph.contents import Content
 from graphtool.graph.facts import Facts
+from graphtool.graph.growth import Budget
 from graphtool.graph.journal import Held
 from graphtool.graph.load import load_model
 from graphtool.graph.names import Names
@@ -48,6 +49,7 @@ class Graph(Constants):
     def __init__(self, proto: onnx.ModelProto, weights: Weights | None = None, path: Path | None = None) -> None:
         self._proto = proto
         self._graph = proto.graph
+        self._budget: Budget | None = None
         self.weights = weights or Weights(None, path.parent if path else None)
         self.path = path
         self._start()
@@ -141,6 +143,14 @@ class Graph(Constants):
     def root(self) -> Graph:
         """The main graph of the model."""
         return self if self.parent is None else self.parent.root
+
+    @property
+    def budget(self) -> Budget:
+        """What the model may grow by, the same for this graph and its bodies, and over restored snapshots."""
+        root = self.root
+        if root._budget is None:
+            root._budget = Budget(root)
+        return root._budget
 
     def bodies(self) -> Iterator[Graph]:
         """Yield a graph for each body that a node of this graph holds, to be edited in place.

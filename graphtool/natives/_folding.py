@@ -12,11 +12,12 @@ from onnx import NodeProto, TensorProto
 
 from graphtool.errors import ModelError
 from graphtool.graph import Graph
+from graphtool.graph.growth import Budget
 from graphtool.graph.weights import payload_bytes
 from graphtool.natives import _kernels
 from graphtool.natives._call import Array
 from graphtool.natives._evaluate import Undefined, evaluate
-from graphtool.natives._growth import Budget, Ledger, choose
+from graphtool.natives._growth import Ledger, choose
 
 _SMALL = 1 << 20  # bytes of a result that is computed before it is known whether it is wanted
 _MOST = 256 << 20  # bytes of any one result

@@ -9,20 +9,15 @@ budget of its own, finds nothing to do.
 
 from __future__ import annotations
 
-import math
-import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from onnx import TensorProto
-
 from graphtool.graph import Graph
-from graphtool.graph.bodies import all_tensors
-from graphtool.graph.weights import MARKER_BYTES, is_external, is_lazy, payload_bytes
+from graphtool.graph.growth import FRAME_BYTES, Budget
+from graphtool.graph.weights import payload_bytes
 
 _SMALL = 1024  # bytes; a constant up to that does not tie the nodes that share it together
-_FRAME = 24  # bytes of a tensor's field headers, type and dimensions, about
 
 
 class Ledger:
@@ -50,7 +45,7 @@ class Ledger:
 
     def cost(self, name: str) -> int:
         """Return how many bytes a value takes in the file."""
-        return self._size(name) + len(name.encode()) + _FRAME
+        return self._size(name) + len(name.encode()) + FRAME_BYTES
 
     def growth(self, slots: Iterable[int], least: int = _SMALL) -> int:
         """Return by how many bytes folding ``slots``, which are folded, makes the model larger.
@@ -74,7 +69,7 @@ class Ledger:
         """Return the bytes of a constant that lies in this very graph; 0 for other values."""
         tensor = self._graph.initializers.get(name)
         if tensor is not None:
-            return (payload_bytes(tensor) or 0) + len(name) + _FRAME
+            return (payload_bytes(tensor) or 0) + len(name) + FRAME_BYTES
         node = self._graph.index.producer(name)
         if node is None or node.op_type != "Constant":
             return 0
@@ -93,7 +88,7 @@ class Ledger:
             node = self._graph.node(slot)
             assert node is not None
             for name in (*node.input, *node.output):
-                if name and (self._size(name) > _SMALL or self._stored(name) > _SMALL + _FRAME):
+                if name and (self._size(name) > _SMALL or self._stored(name) > _SMALL + FRAME_BYTES):
                     parent[root(name)] = root(slot)
             root(slot)
         found: defaultdict[object, list[int]] = defaultdict(list)
@@ -116,54 +111,6 @@ class Ledger:
     def keep_large(self, slots: Iterable[int], most: Callable[[int], float]) -> None:
         """Keep those nodes that make needed values larger than ``most(slot)``."""
         self.keep(slots, lambda slot: any(self.cost(name) > most(slot) for name in self.frontier(slot)))
-
-
-class Budget:
-    """The bytes by which folding may make a model larger: ``growth`` times its size at first, and ``slack``.
-
-    It outlives one application, since a pipeline folds again and again: ``grown`` is what foldings took so far. What
-    other passes freed since the first measurement may be used, what they added is gone.
-    """
-
-    def __init__(self, graph: Graph) -> None:
-        self.grown = 0
-        self._root = weakref.ref(graph)
-        self._first: int | None = None  # the size of the model when it was first measured, without ``grown``
-        self.renew(0, 0)
-
-    def renew(self, growth: float, slack: int) -> None:
-        """Begin another application with its limits; none of the figures is negative."""
-        self._growth = growth
-        self._slack = slack
-        self._share: float | None = None
-        self._size: int | None = None  # of the model now, once it is measured
-
-    def allows(self, growth: int) -> bool:
-        """Whether the model may grow by that many bytes now."""
-        return growth <= self._slack - self.grown or growth <= self.left
-
-    @property
-    def left(self) -> float:
-        """How many bytes are left; at least 0."""
-        if self._growth == math.inf:
-            return math.inf
-        if self._share is None:  # to measure a model takes a while, and most foldings make it smaller
-            size = self._measured() - self.grown
-            self._first = size if self._first is None else self._first
-            self._share = self._growth * self._first + self._first - size
-        return max(self._share + self._slack - self.grown, 0)
-
-    def anew(self, grown: int) -> float:
-        """Return the budget that another process would have, once this one has made the model larger by so much."""
-        return self._growth * (self._measured() + grown) + self._slack
-
-    def _measured(self) -> int:
-        """Return the size of the model as this application found it."""
-        if self._size is None:
-            root = self._root()
-            assert root is not None, "a budget is asked about a graph that is there"
-            self._size = file_bytes(root)
-        return self._size
 
 
 def choose(graph: Graph, slots: Iterable[int], size: Callable[[str], int], budget: Budget) -> Ledger:
@@ -243,15 +190,3 @@ def _bytes(graph: Graph, slot: int) -> int:
     node = graph.node(slot)
     assert node is not None
     return int(node.ByteSize())
-
-
-def file_bytes(graph: Graph) -> int:
-    """Return the size of the model as it would be written, external data included."""
-    proto = graph.proto
-    return int(proto.ByteSize()) + sum(map(_elsewhere, all_tensors(proto)))
-
-
-def _elsewhere(tensor: TensorProto) -> int:
-    if is_external(tensor):
-        return payload_bytes(tensor) or 0
-    return (payload_bytes(tensor) or 0) - MARKER_BYTES if is_lazy(tensor) else 0

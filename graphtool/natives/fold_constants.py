@@ -5,13 +5,12 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
 
 from graphtool.errors import PassError
 from graphtool.graph import Graph
+from graphtool.graph.growth import Bound
 from graphtool.natives._foldable import computable
 from graphtool.natives._folding import Folding, Options
-from graphtool.natives._growth import Budget
 from graphtool.natives._placing import drop_unneeded, replace_node
 from graphtool.rewrite.result import Applied, Match, Miss, alias, label
 from graphtool.rewrite.selection import Offer, everywhere
@@ -20,14 +19,8 @@ TRACKED = True  # edits go through methods of Graph: whoever keeps a journal see
 UNITS = True  # each node
 
 
-class _History(NamedTuple):
-    """What earlier applications did to a graph: a pipeline folds again and again, and its growth is one budget."""
-
-    budget: Budget
-    failed: dict[str, str]  # by first output: not tried twice
-
-
-_histories: weakref.WeakKeyDictionary[Graph, _History] = weakref.WeakKeyDictionary()
+# what could not be computed in a graph, and why, by first output: a pipeline folds again and again
+_failed: weakref.WeakKeyDictionary[Graph, dict[str, str]] = weakref.WeakKeyDictionary()
 
 
 def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere) -> Applied:
@@ -43,19 +36,15 @@ def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere)
     applied = Applied()
     if opset is None:
         return applied
-    history = _histories.get(graph)
-    if history is None:
-        history = _histories[graph] = _History(Budget(graph), {})
-    budget = history.budget
-    budget.renew(growth, slack)
-    options = Options(budget, seconds, bool(params.get("float16")), history.failed)
+    graph.budget.renew(Bound(growth, slack))
+    options = Options(graph.budget, seconds, bool(params.get("float16")), _failed.setdefault(graph, {}))
     key = "computable", options.float16, growth, slack
     outer: dict[str, None] = {}  # what bodies read of the main graph
     for level in graph.levels():
         slots = computable(level, opset, key)
         if slots:
             folding = Folding(level, opset, slots, options, partial(_is_taken, level, offer))
-            budget.grown += folding.ledger.grown
+            graph.budget.grown += folding.ledger.grown
             applied.misses += [Miss(_label(level, slot), "native", why) for slot, why in folding.refused.items()]
             applied.matches += [Match(_label(level, slot), "native") for slot in folding.ledger.folded]
             outer.update(dict.fromkeys(_place(level, folding)))

@@ -178,6 +178,9 @@ def _facts(spec: Pass, others: set[str]) -> Iterator[str]:
     if spec.sequence:
         names = ", ".join(_link(word, others) for word in spec.sequence)
         yield f"- In order{', until nothing matches' if spec.fixpoint else ''}: {names}."
+    if spec.growth is not None:
+        part = f"{spec.growth.part:.0%} of its size"
+        yield f"- Where rewrites put new constants beside old ones that others read, the model grows by at most {part}."
 
 
 def _link(word: str, others: set[str]) -> str:

@@ -196,7 +196,7 @@ def _sequence(graph: Graph, spec: Pass, catalog: Catalog, outcome: Outcome, mode
     stages = [stage for word in spec.sequence for stage in parse_pipeline(word, catalog)]
     # what edits in a body make known outside of it is seen by a fresh look only
     unsettled = bool(graph.index.holders())
-    with _journal(graph, inner.repeated):
+    with _journal(graph, inner.repeated), graph.budget.bounding(spec.growth):
         for _ in range(_ROUNDS):
             found = sum(_apply(graph, stage.spec, stage.params, catalog, outcome, inner) for stage in stages)
             total += found

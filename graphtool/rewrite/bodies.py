@@ -158,7 +158,7 @@ def read_rule(reader: Reader, name: str, params: frozenset[str], extra: tuple[st
 
 def _shared(reader: Reader, patterns: Sequence[Pattern]) -> frozenset[str]:
     """Return the values inside the match that may have other readers, and that the replacement may read."""
-    names = reader.texts("shared", default=[])
+    names = reader.texts("shared", default=[], single=True)
     for place, value in enumerate(names):
         if any(value not in p.made or value in p.roots for p in patterns):
             raise reader.error(f"shared[{place}]", f"{quoted(value)} is not a value inside the match")

@@ -15,6 +15,7 @@ from onnx import AttributeProto, NodeProto
 from graphtool.errors import ModelError, quoted, show
 from graphtool.graph import Graph, forms
 from graphtool.graph import opset as ops
+from graphtool.graph.growth import FRAME_BYTES
 from graphtool.rewrite.binding import Binding, Operand
 from graphtool.rewrite.pattern import FORWARD, Pattern, PatternNode
 from graphtool.rewrite.result import label
@@ -121,7 +122,8 @@ class Builder:
         self.plan = plan
         self.binding = binding
         self.env = env
-        root = graph.node(binding.slots[plan.last])
+        self.slot = binding.slots[plan.last]  # where the match begins
+        root = graph.node(self.slot)
         assert root is not None
         self.root = root
         self.label = label(root)
@@ -296,6 +298,10 @@ class Builder:
         except ModelError:  # its data is missing
             return False
         return held is not None and held.shape == value.shape and _key(held) == _key(value)
+
+    def added(self) -> dict[Key, int]:
+        """Return the bytes that each new initializer takes, by what it holds."""
+        return {key: self.new[name].nbytes + FRAME_BYTES for key, name in self._keys.items() if name in self.used}
 
     def add_constants(self) -> None:
         """Put the new initializers into the graph."""

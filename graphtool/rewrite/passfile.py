@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from graphtool.errors import PassError, did_you_mean, show
+from graphtool.graph.growth import SLACK, Bound
 from graphtool.rewrite.bodies import Body, Requires, read_bodies, read_rule
 from graphtool.rewrite.edit import PLACES
 from graphtool.rewrite.native import check_native
@@ -75,6 +76,7 @@ class Pass:
     native: str | None
     sequence: tuple[str, ...]
     fixpoint: bool
+    growth: Bound | None  # of a sequence: by what its rewrites may make a model larger
     semantics: tuple[Semantics, ...]
     cases: tuple[Case, ...] = field(repr=False)
 
@@ -118,7 +120,7 @@ def parse_pass(table: dict[str, object], path: Path, file: str, late: bool = Fal
         raise PassError(f"{file}: a pass file is named in lower case with underscores, such as fuse_gelu.toml")
     reader.only(
         "summary", "why", "parity", "interface", "requires", "exact_form", "budget", "params", "edit", "rewrite",
-        "region", "boundary", "native", "sequence", "fixpoint", "semantics", "case",
+        "region", "boundary", "native", "sequence", "fixpoint", "growth", "semantics", "case",
     )  # fmt: skip
     params = tuple(_param(name, inner) for name, inner in reader.tables("params"))
     bodies = read_bodies(reader, params, late)
@@ -132,6 +134,8 @@ def parse_pass(table: dict[str, object], path: Path, file: str, late: bool = Fal
         raise PassError(f"{file}: the pass has {what}; it needs exactly one kind of body")
     if "fixpoint" in table and not sequence:
         raise PassError(f"{file}: fixpoint: only a sequence repeats")
+    if "growth" in table and not sequence:
+        raise PassError(f"{file}: growth: only a sequence bounds it")
     interface = reader.texts("interface", default=[], choices=INTERFACES, single=True)
     return Pass(
         name,
@@ -148,6 +152,7 @@ def parse_pass(table: dict[str, object], path: Path, file: str, late: bool = Fal
         native,
         sequence,
         reader.flag("fixpoint"),
+        _growth(reader) if "growth" in table else None,
         tuple(_semantics(inner) for inner in reader.array("semantics")),
         tuple(_case(inner, params) for inner in reader.array("case")),
     )
@@ -180,6 +185,13 @@ def _budget(reader: Reader) -> dict[str, float]:
     if bounds and reader.choice("parity", PARITIES) != "lossy":
         raise reader.error("budget", "is for a lossy pass: the other classes promise more than a bound")
     return bounds
+
+
+def _growth(reader: Reader) -> Bound:
+    part = as_float(reader.table["growth"])
+    if isinstance(reader.table["growth"], bool) or part is None or not part >= 0:
+        raise reader.error("growth", "must be a number, at least 0")
+    return Bound(part, SLACK)
 
 
 def _param(name: str, reader: Reader) -> Param:

@@ -17,6 +17,7 @@ from graphtool.graph.rows import Row
 from graphtool.graph.sort import drop_unread, needed_names, remove_nodes, sort_nodes
 from graphtool.rewrite.binding import Binding, Bound, Operand
 from graphtool.rewrite.build import Builder, Constants, Plan, Refused
+from graphtool.rewrite.copies import TOO_LARGE, Copies
 from graphtool.rewrite.endless import FEW_MATCHES, most_matches
 from graphtool.rewrite.expr import Expr, ExprError
 from graphtool.rewrite.expr_compile import ABSENT
@@ -124,6 +125,8 @@ class _Sweep:
         self.forwards = Forwards(graph, self.outputs)
         self.freed: set[str] = set()  # values that removed nodes read: initializers among them may be unused now
         self.unsorted = False
+        bound = graph.budget.copies
+        self.copies = None if bound is None else Copies(graph, bound, self.needed, self.anchors)
 
     def run(self, known: Hashable = None) -> Applied:
         """Sweep; with a journal only over what has changed since the sweep that was ``known`` by the same key."""
@@ -165,6 +168,10 @@ class _Sweep:
                 if count > FEW_MATCHES and count > (allowed := allowed or most_matches(self.graph, at_first)):
                     raise PassError(f"{self.rule.name} matches its own result without end; it was stopped")
             queue = sorted(slot for slot in self.again if self._is_anchor(slot))
+            if not queue and self.copies is not None:
+                queue = self.copies.grant()
+        if self.copies is not None and self.copies.waiting and self.graph.journal is not None:
+            self.graph.journal.forget(known)  # together with others they may fit the next time
         if self.result.matches:
             self._import_domains()
             self.forwards.move_notes()
@@ -254,6 +261,8 @@ class _Sweep:
             forwards = self.forwards.ordered(forwards, {name for node in built for name in node.output[:]})
         elif len(built) == len(old_slots) and build.is_there(built, outputs):
             raise Refused(NO_CHANGE)
+        if build.new and self.copies is not None and not self.copies.allow(build, old_slots, roots):
+            raise Refused(TOO_LARGE)
         if self.offer is not None and not self.offer(build.label, alias(build.root)):
             raise Refused("it is not selected")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphtool.graph.growth import SLACK
 from graphtool.rewrite.params import TYPES
 from graphtool.rewrite.passfile import INTERFACES, METRICS, PARITIES, STORED
 
@@ -175,6 +176,12 @@ _KEYS: Schema = {
     "native": _text("A function of the package, or of an installed distribution (entry points graphtool.natives)."),
     "sequence": _texts('Passes in order as one step, with parameters as in "prune_outputs:keep=y".'),
     "fixpoint": {"type": "boolean", "default": False, "description": "Repeat the sequence until nothing matches."},
+    "growth": {
+        "type": "number",
+        "minimum": 0,
+        "description": f"Of a sequence: by what part of its size, and {SLACK >> 10} KiB, the model may grow where "
+        "rewrites put constants beside those that others read. Left out: no bound.",
+    },
     "semantics": _tables(_rewrite("What an op that onnxruntime lacks computes; only parity uses it.", _RULE)),
     "case": _tables(_CASE),
 }  # fmt: skip
