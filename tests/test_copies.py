@@ -15,6 +15,7 @@ from graphtool.cases import model_of
 from graphtool.errors import PassError
 from graphtool.graph import Graph
 from graphtool.graph.growth import SLACK, Bound, file_bytes
+from graphtool.graph.index import Index
 from graphtool.rewrite import Catalog, Outcome, apply_stage
 from graphtool.rewrite.catalog import parse_pipeline
 from graphtool.rewrite.passfile import parse_pass
@@ -163,3 +164,23 @@ def test_bounds_of_sequences_lie_inside_one_another() -> None:
 def test_a_bound_that_makes_no_sense(table: dict[str, object], reason: str) -> None:
     with pytest.raises(PassError, match=f"mine.toml: {reason}"):
         parse_pass({"summary": "s", "why": "w", "parity": "exact", **table}, Path("mine.toml"), "mine.toml")
+
+
+def test_vectors_that_thousands_read_are_not_listed_for_each_match(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks begin with equal BatchNormalizations: the vectors of all of them are one, once equal weights are."""
+    listed: list[int] = []
+    reader_slots = Index.reader_slots
+
+    def counted(index: Index, value: str) -> list[int]:
+        found = reader_slots(index, value)
+        listed.append(len(found))
+        return found
+
+    monkeypatch.setattr(Index, "reader_slots", counted)
+    graph = _heads(300, 2, norms=1)
+    for level, slot in enumerate(graph.index.slots_of_type("Conv")):  # weights of their own
+        graph.put_initializer(f"w{level}", np.full((2, 2, 3, 3), level, np.float32))
+        graph.set_input(slot, 1, f"w{level}")
+    with graph.budget.bounding(Bound(0.1, SLACK)):
+        assert len(_apply(graph, "fuse_conv_bn").applied.matches) == 300
+    assert sum(listed) < 300 * 20

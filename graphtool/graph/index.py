@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -73,6 +74,13 @@ class Index:
         if found is None:
             return 0
         return 1 if isinstance(found, int) else found.total
+
+    def is_read_only_by(self, value: str, slots: AbstractSet[int]) -> bool:
+        """Whether no node but those in ``slots`` reads ``value``; it may be one that thousands of others read."""
+        found = self.readers.get(value)
+        if found is None or isinstance(found, int):
+            return found is None or found in slots
+        return found.reads.keys() <= slots
 
     def reads(self, value: str, slot: int) -> int:
         """Return how often the node in ``slot`` reads ``value``."""

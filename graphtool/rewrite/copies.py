@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from functools import cached_property
 from typing import NamedTuple
 
 from graphtool.graph import Graph
@@ -66,13 +67,15 @@ class Copies:
         growth = self._growth([found])
         if growth <= 0:
             return True
-        if self.budget.allows(growth * self._anchor_count()):  # were all the others like it, they would fit
+        if self.budget.allows(growth * self._anchor_count):  # were all the others like it, they would fit
             self.budget.grown += growth
             return True
         self.waiting[slot] = found
         return False
 
+    @cached_property
     def _anchor_count(self) -> int:
+        """How many nodes a match may begin at, as this sweep asks first."""
         return sum(len(self._graph.index.slots_of_type(op_type)) for op_type in self._anchors)
 
     def grant(self) -> list[int]:
@@ -106,7 +109,7 @@ class Copies:
         return frozenset(gone)
 
     def _is_read(self, name: str, gone: AbstractSet[int]) -> bool:
-        return name in self._needed or not gone >= set(self._graph.index.reader_slots(name))
+        return name in self._needed or not self._graph.index.is_read_only_by(name, gone)
 
     def _read(self, nodes: Iterable[int]) -> dict[str, int]:
         rows = [self._graph.row_at(slot) for slot in nodes]
