@@ -169,6 +169,37 @@ def test_truth_follows_the_passes_of_a_sequence(tmp_path: Path) -> None:
     assert [truth.ok for truth in step.verdict.truths] == [True, False], "the Identity holds, the factor does not"
 
 
+@pytest.mark.parametrize(
+    ("first", "text", "truths", "reason"),
+    [
+        (
+            "merge_equal_nodes",
+            "g (float[300] x) => (float[300] y) { a = Neg(x) b = Neg(x) y = Add(a, b) }",
+            [False],
+            "from the truth",
+        ),
+        (
+            "fold_constants_float16",  # onnxruntime does not round in between
+            "g (float16[9] x) => (float16[9] y) <float16[9] k> { e = Exp(k) f = Mul(e, k) m = Mul(x, f) y = Neg(m) }",
+            [],
+            "fold_constants_float16 changes numbers and does not say which nodes it replaced",
+        ),
+    ],
+)
+def test_code_in_a_sequence_needs_no_truth_where_it_changes_nothing(
+    tmp_path: Path, first: str, text: str, truths: list[bool], reason: str
+) -> None:
+    scaled(tmp_path, "close", "-1.5")
+    pass_file(tmp_path, "both", "close", f'sequence = ["{first}", "scaled_close"]')
+    catalog = Catalog([*Catalog().folders, tmp_path])
+    graph = model_of(text, 17)
+    state = pipeline.begin(graph, parse_pipeline("both", catalog), catalog, draw(graph))
+    step = next(pipeline.advance(state, catalog))
+    assert step.status == "broken" and step.verdict is not None
+    assert [truth.ok for truth in step.verdict.truths] == truths
+    assert reason in step.reason
+
+
 def test_float16_is_equal_after_the_cast() -> None:
     state = judged(model_of(NEG, 17), "output_fp16")
     verdict = state.steps[0].verdict
