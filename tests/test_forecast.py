@@ -17,6 +17,7 @@ from graphtool.parity.forecast import forecast
 from graphtool.parity.session import Session
 from graphtool.parity.tape import Tape
 from graphtool.rewrite import Pass, Stage
+from graphtool.rewrite.params import resolve
 from graphtool.step import Run
 
 FORECAST = "graphtool.parity.forecast.forecast"
@@ -30,7 +31,8 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def asked(graph: Graph, *specs: Pass) -> set[str]:
-    return set(forecast(graph.copy(), [Stage(spec, {}, "x") for spec in specs], CATALOG, draw(graph).arrays))
+    stages = [Stage(spec, resolve(spec.params, {}, spec.name), "x") for spec in specs]
+    return set(forecast(graph.copy(), stages, CATALOG, draw(graph).arrays))
 
 
 def at(site: int, right: bool = True, parity: str = "exact") -> Pass:

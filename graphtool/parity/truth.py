@@ -63,11 +63,17 @@ def judge_matches(
     """Judge every match of one pass on boundary tensors recorded from the graph before it.
 
     ``recorder`` returns them without a run of the whole graph, ``known`` has tensors that matches make, as the nodes
-    before and after were found to make them of what the recorder returns; it is emptied on the way. Raises NoTruth,
+    before and after were found to make them of what the recorder returns; it is emptied on the way. Without a recorder
+    a pass that does not say what it replaced has no match to judge where both graphs make the same. Raises NoTruth,
     with the reason, where a match cannot be judged alone, and what the recorder raises.
     """
     known = {} if known is None else known
     matches = inner.applied.matches
+    if recorder is None and not all(match.old for match in matches):  # code, which does not say what it replaced
+        was, now = Session(before).run(feed), Session(after).run(feed)
+        if not all(equal(array, now[name]) for name, array in was.items()):
+            raise NoTruth(f"{inner.spec.name} changes numbers and does not say which nodes it replaced")
+        return []
     dynamic = boundary(inner, before)
     if recorder is None:
         recorded = Session(before, outputs=sorted(dynamic)).run(feed)
