@@ -87,6 +87,7 @@ _CALLS: tuple[Callable[..., Any], ...] = (
     tensors.float64,
     tensors.float32,
     tensors.float16,
+    tensors.wide,
     tensors.lead,
     tensors.reshape,
     tensors.transpose,

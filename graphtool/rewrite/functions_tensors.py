@@ -156,6 +156,12 @@ def float16(v: object) -> Array:
     return values.cast(v, "float16")
 
 
+def wide(v: object) -> Array:
+    """The array v as float32 where it is float16 or bfloat16, else as it is: to round once, by like, at the end."""
+    array = values.array(v)
+    return values.cast(array, "float32") if values.is_float(array.dtype) and array.dtype.itemsize < 4 else array
+
+
 def lead(k: object, rank: object) -> Array:
     """The vector k as a tensor of that rank with k along the first axis: shape (len(k), 1, 1, ...)."""
     vector = array(k)
