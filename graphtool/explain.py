@@ -11,10 +11,9 @@ from graphtool.graph import Graph, check
 from graphtool.graph.bodies import walk
 from graphtool.parity.runnable import runnable, stand_ins
 from graphtool.rewrite import Catalog, Match, Miss, Pass, Stage, apply_stage, parse_pipeline
+from graphtool.rewrite.endless import Rounds
 from graphtool.rewrite.misspelt import misspelt
 from graphtool.rewrite.result import label
-
-_ROUNDS = 100  # of a sequence to a fixed point, as when it is applied
 
 
 @dataclass(slots=True)
@@ -106,7 +105,8 @@ class _Looking:
         """Apply the passes of a sequence, to a fixed point where it asks for that and nothing around it repeats it."""
         total = 0
         inner = [stage for word in spec.sequence for stage in parse_pipeline(word, self.catalog)]
-        for _ in range(_ROUNDS):
+        rounds = Rounds(self.graph)
+        while rounds.next():
             again = repeated or spec.fixpoint
             with self.graph.budget.bounding(spec.growth):
                 count = sum(self.at(stage, (*place, number), again) for number, stage in enumerate(inner))

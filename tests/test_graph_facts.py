@@ -296,6 +296,20 @@ def test_elements_of_sequences_may_differ_in_a_symbol() -> None:
     assert "N" not in sizes
 
 
+def test_parts_of_a_tensor_whose_sizes_are_computed() -> None:
+    """onnx's inference of the whole model knows no content of d, and left the elements of the sequences open."""
+    graph = graph_of("""
+        g (float[N,12,256] x, float[128,256] w) => (z) {
+            n = Constant <value_int = 128> () k = Constant <value_ints = [0, 0]> () i = Constant <value_int = 1> ()
+            f = Cast <to = 1> (k) u = Cast <to = 7> (f) m = ReduceMax <keepdims = 0> (u) d = Add(n, m)
+            s = SplitToSequence <axis = -1, keepdims = 1> (x, d) y = SequenceAt(s, i)
+            h = MatMul(y, w) t = SplitToSequence <axis = -1> (h, d) v = SequenceAt(t, i) z = Relu(v)
+        }
+    """)
+    assert graph.value("y").shape == ("N", 12, 128)
+    assert graph.value("z").shape == ("N", 12, 128)
+
+
 def test_attention_of_symbols() -> None:
     """onnx 1.23 counts a symbol as 0 there."""
     graph = graph_of(f"{HEAD.format(opset=23)} g (float[N,4,S,8] q, float[N,4,T,8] k, float[N,4,T,16] v) => (y) {{"

@@ -275,6 +275,19 @@ def test_a_sequence_whose_passes_undo_each_other_is_stopped(house: House) -> Non
     assert data(graph) == before
 
 
+def test_a_chain_of_which_each_round_takes_one_link_comes_to_its_end(house: House) -> None:
+    """Each layer of a deep network may become known only once the layer before it is."""
+    for op in ("Abs", "Neg"):
+        rule = f"match = 'y = {op}(x)'\nwhere = [\"glob(x, 'x')\"]\nreplace = 'y = x'"
+        house.add(f"take_{op.lower()}", "lossy", f"[[rewrite]]\n{rule}\n")
+    house.add("both", "lossy", 'sequence = ["take_neg", "take_abs"]\nfixpoint = true\n')
+    names = ["x", *(f"v{n}" for n in range(299)), "y"]
+    nodes = [helper.make_node("Neg" if n % 2 else "Abs", names[n : n + 1], names[n + 1 : n + 2]) for n in range(300)]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xy")
+    graph = Graph(helper.make_model(helper.make_graph(nodes, "g", [x], [y])))
+    assert lines(house.run(graph, "both").graph) == ["y = Neg(x)"]
+
+
 def test_parameters_of_a_sequences_passes(house: House) -> None:
     body = 'sequence = ["prune_outputs:keep=z", "output_fp16"]\ninterface = ["subset", "types"]\n'
     house.add("smaller", "float16", body)

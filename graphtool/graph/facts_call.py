@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from graphtool.graph.contents import Content, Items
 from graphtool.graph.facts_symbols import Size, Symbols
 
 Sizes = tuple[Size, ...]
+INVENTED = re.compile(r"unk__\d+")  # how onnx calls a size that it does not know
 
 
 class Unknown(Exception):  # noqa: N818  # no error: the usual end of a rule

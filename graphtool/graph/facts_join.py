@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from math import prod
 
+from onnx import TypeProto
+
 from graphtool.graph.contents import MOST_ITEMS, holds
-from graphtool.graph.facts_call import Fact
+from graphtool.graph.facts_call import INVENTED, Fact
 from graphtool.graph.facts_symbols import Size, Symbols
 from graphtool.graph.values import Value
 
@@ -18,7 +21,7 @@ def both(old: Fact, new: Fact, symbols: Symbols) -> Fact:
     if old.kind == "unknown":
         return new
     if old.kind != "tensor" or new.kind != "tensor":
-        return old
+        return new if old.kind == new.kind and known_inside(new.other) > known_inside(old.other) else old
     dtype = old.dtype or new.dtype
     if old.shape is None or new.shape is None:
         one = new if old.shape is None else old
@@ -35,6 +38,19 @@ def _size(old: Size, new: Size, symbols: Symbols) -> Size:
         return None if isinstance(new, int) else old
     # of two opaque symbols the later one says more: it was made from what is known now
     return old if symbols.is_own(old) and not isinstance(new, int) else new
+
+
+@lru_cache(maxsize=1024)
+def known_inside(other: bytes) -> float:
+    """Return how many sizes a sequence's or optional's type says of the tensors in it: inf for all, -1 for no rank."""
+    kind = TypeProto.FromString(other)
+    while (which := kind.WhichOneof("value")) in ("sequence_type", "optional_type"):
+        kind = getattr(kind, which).elem_type
+    if which not in ("tensor_type", "sparse_tensor_type"):
+        return math.inf
+    tensor = getattr(kind, which)
+    known = [dim.HasField("dim_value") or bool(INVENTED.sub("", dim.dim_param)) for dim in tensor.shape.dim]
+    return -1 if not tensor.HasField("shape") else math.inf if all(known) else sum(known)
 
 
 def with_declared(inferred: Value | None, declared: Value) -> Value:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from math import prod
 
 from graphtool.graph.contents import FLOATS, MOST_UNKNOWN, Content, holds
 from graphtool.graph.facts_call import Fact
-from graphtool.graph.facts_join import both
+from graphtool.graph.facts_join import both, known_inside
 from graphtool.graph.facts_local import MOST_KEPT
 from graphtool.graph.facts_symbols import Size, Symbols
 
@@ -105,7 +106,7 @@ class Store:
         if fact in self._complete:
             return True
         if fact.kind != "tensor":
-            return fact.kind != "unknown"
+            return fact.kind != "unknown" and known_inside(fact.other) == math.inf
         if not fact.dtype or fact.shape is None:
             return False
         own = self._symbols.is_own

@@ -7,7 +7,6 @@ copies kilobytes, not the weights. What onnx leaves open is the matter of :mod:`
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ import onnx
 from onnx import AttributeProto, NodeProto, TensorProto, checker, helper, shape_inference
 
 from graphtool.graph.bodies import HOLDERS, bodies, has_bodies, tensors
-from graphtool.graph.facts_call import Fact
+from graphtool.graph.facts_call import INVENTED, Fact
 from graphtool.graph.facts_local import fact_of, forget_symbols
 from graphtool.graph.facts_masks import mask, mask_bodies
 from graphtool.graph.facts_symbols import Size, Symbols
@@ -26,7 +25,6 @@ from graphtool.graph.weights import LAZY_BYTES, Weights, is_external, is_lazy, m
 if TYPE_CHECKING:
     from graphtool.graph.model import Graph
 
-_INVENTED = re.compile(r"unk__\d+")
 _NAMELESS = ("-1", "?")
 _HOLDING = ("If", "Loop", "Scan", "SequenceMap")  # of whose bodies onnx makes something
 # elements of a sequence, and iterations, may differ in a size that onnx gives one symbol
@@ -76,7 +74,7 @@ def infer(graph: Graph, symbols: Symbols) -> dict[str, Fact]:
         return {}  # nothing beyond what is declared; the checker says what is wrong with the model
 
     def symbol(name: str) -> Size:
-        return name if name in symbols.own else symbols.mark + name if _INVENTED.fullmatch(name) else None
+        return name if name in symbols.own else symbols.mark + name if INVENTED.fullmatch(name) else None
 
     facts: dict[str, Fact] = {}
     seen: dict[bytes, Fact] = {}  # most values have one of a few types

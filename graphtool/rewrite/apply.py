@@ -17,15 +17,13 @@ from graphtool.rewrite.bodies import Body
 from graphtool.rewrite.boundary import Boundary
 from graphtool.rewrite.catalog import Catalog, Stage, parse_pipeline
 from graphtool.rewrite.edit import Edit
-from graphtool.rewrite.endless import most_matches
+from graphtool.rewrite.endless import Rounds, most_matches
 from graphtool.rewrite.native import Native
 from graphtool.rewrite.passfile import Pass
 from graphtool.rewrite.region import Region
 from graphtool.rewrite.result import Applied
 from graphtool.rewrite.rule import Rule
 from graphtool.rewrite.selection import Chooser, Offer, Place
-
-_ROUNDS = 100
 
 
 class Inner(NamedTuple):
@@ -137,7 +135,7 @@ def _simple(graph: Graph, spec: Pass, params: Mapping[str, object], mode: _Mode)
     for kind in (Edit, Rule, Region, Boundary):
         bodies = [body for body in spec.bodies if body.kind is kind]
         if bodies:
-            applied.add(_rounds(graph, bodies, params, _ROUNDS if kind is Rule else 1, mode, offer))
+            applied.add(_rounds(graph, bodies, params, mode, offer, once=kind is not Rule))
     if applied.matches and (spec.parity not in ("exact", "close") or any(b.kind is Edit for b in spec.bodies)):
         graph.forget_shapes()  # values that keep their names may have another type or shape
     return applied
@@ -160,13 +158,14 @@ def _native(graph: Graph, native: Native, params: Mapping[str, object], offer: O
 
 
 def _rounds(
-    graph: Graph, bodies: list[Body], params: Mapping[str, object], limit: int, mode: _Mode, offer: Offer | None
+    graph: Graph, bodies: list[Body], params: Mapping[str, object], mode: _Mode, offer: Offer | None, once: bool
 ) -> Applied:
     """Apply bodies until nothing matches: a later round sees the shapes of values that an earlier one made."""
     total = Applied()
-    once = limit == 1 or mode.repeated
+    once = once or mode.repeated
     allowed = 0 if once else most_matches(graph)
-    for _ in range(limit):
+    rounds = Rounds(graph)
+    while rounds.next():
         found = Applied()
         for body in bodies:
             # the reasons of a sequence's passes are those of `passes explain`
@@ -196,8 +195,9 @@ def _sequence(graph: Graph, spec: Pass, catalog: Catalog, outcome: Outcome, mode
     stages = [stage for word in spec.sequence for stage in parse_pipeline(word, catalog)]
     # what edits in a body make known outside of it is seen by a fresh look only
     unsettled = bool(graph.index.holders())
+    rounds = Rounds(graph)
     with _journal(graph, inner.repeated), graph.budget.bounding(spec.growth):
-        for _ in range(_ROUNDS):
+        while rounds.next():
             found = sum(_apply(graph, stage.spec, stage.params, catalog, outcome, inner) for stage in stages)
             total += found
             if not spec.fixpoint or mode.repeated or not (found or (total and unsettled)):
