@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphtool import pipeline, written
-from graphtool.errors import GraphtoolError, ModelError, UsageError, quoted
+from graphtool.errors import FeedError, GraphtoolError, ModelError, UsageError, quoted
 from graphtool.graph import Graph
-from graphtool.graph.bodies import all_tensors
+from graphtool.graph.bodies import all_tensors, captures
 from graphtool.graph.stripped import file_of, is_stripped
 from graphtool.graph.weights import external_place, is_external
+from graphtool.parity.feed import VARIANTS
 from graphtool.parity.runerror import RunError
+from graphtool.parity.trials import Trial, elements
 from graphtool.request import Request, budgets_of, prepare, sound, trials_for
 from graphtool.rewrite import Stage
 from graphtool.step import Run, Step, broken_text, over_budget
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from graphtool.parity.batch import BatchResult
     from graphtool.parity.budget import Budget
 
+_MOST_TRIED = 1 << 24  # elements of inputs with which larger sizes are tried
 Watch = Callable[[str], None]  # told what is under way
 
 
@@ -101,10 +104,17 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
         raise UsageError(f"{asked[0]} is of the check that --no-check leaves out; give one of them")
     trials = trials_for(graph, request, profile) if request.checked else None
     watch("running the original, twice")
+
+    def begin(trials: Sequence[Trial] | None) -> Run:
+        return pipeline.begin(graph, stages, catalog, trials, budgets, request.truth, structure=True, moved=moved)
+
     try:
-        state = pipeline.begin(graph, stages, catalog, trials, budgets, request.truth, structure=True, moved=moved)
+        state = begin(trials)
     except RunError as error:
-        raise cannot_run(error, graph, request) from None
+        other = _with_other_sizes(error, begin, lambda variant: trials_for(graph, request, profile, variant))
+        if other is None:
+            raise cannot_run(error, graph, request) from None
+        state = other
     result = Result(request, state)
     steps = pipeline.advance(state, catalog, request.keep_going)
     names = [f"pass {stage.spec.name}" for stage in stages]
@@ -129,6 +139,22 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
     return result
 
 
+def _with_other_sizes(
+    error: RunError, begin: Callable[[Sequence[Trial]], Run], drawn: Callable[[int], Sequence[Trial]]
+) -> Run | None:
+    """Begin on the next drawn sizes on which the original runs, if any: a window may be wider than what was drawn."""
+    for variant in range(1, VARIANTS) if error.reason == "run" else ():
+        try:
+            trials = drawn(variant)
+            if trials[0].feed.recipe.get("dims") and elements(trials[0].feed) <= _MOST_TRIED:
+                state = begin(trials)
+                state.notes.append(f"judged on other sizes than usual, on which the original does not run: {error}")
+                return state
+        except (RunError, FeedError):
+            continue
+    return None
+
+
 def cannot_run(error: RunError, graph: Graph, request: Request) -> RunError:
     """Return ``error`` with the input that the node depends on, where that was drawn, and the flag that helps."""
     helps = "--no-check applies the passes without running the model"
@@ -140,18 +166,22 @@ def cannot_run(error: RunError, graph: Graph, request: Request) -> RunError:
 
 
 def _input_before(graph: Graph, node: str | None) -> str | None:
-    """Return the graph input nearest to a node, against the edges; None where there is none."""
-    inputs = {value.name for value in graph.inputs}
-    front: list[str] = [value for found in graph.nodes if found.name == node and node for value in found.input]
+    """Return the graph input nearest to a node, against the edges, one of an open size first; None for none."""
+    inputs = {value.name: value for value in graph.inputs}
+    at = [found for found in graph.nodes if found.name == node and node]
+    front: list[str] = [value for found in at for value in (*found.input, *sorted(captures(found)))]
     seen = set(front)
+    nearest: str | None = None
     for value in front:  # grows on the way
         if value in inputs:
-            return value
+            nearest = nearest or value
+            if not all(isinstance(size, int) for size in inputs[value].shape or (None,)):
+                return value
         producer = graph.index.producer(value)
         fresh = [name for name in (producer.input if producer is not None else ()) if name not in seen]
         seen.update(fresh)
         front += fresh
-    return None
+    return nearest
 
 
 def _refusal(state: Run, request: Request, budgets: Sequence[Budget]) -> str:

@@ -109,15 +109,18 @@ def feed_for(graph: Graph, feed: Sequence[str], seed: int, shapes: Sequence[str]
     return draw(graph, seed, shapes_of(shapes))
 
 
-def trials_for(graph: Graph, request: Request, profile: Profile | None) -> list[Trial]:
-    """Return the feeds that a run is judged on: files, images prepared as the profile says, drawn ones, extremes."""
+def trials_for(graph: Graph, request: Request, profile: Profile | None, variant: int = 0) -> list[Trial]:
+    """Return the feeds that a run is judged on: files, images prepared as the profile says, drawn ones, extremes.
+
+    For ``variant`` see :func:`graphtool.parity.feed.draw`.
+    """
     from graphtool.parity.feed_sets import feeds_from
     from graphtool.parity.trials import Trial, plan
 
     images = request.preprocess or (profile.images if profile is not None else None)
     given = feeds_from(request.feed, graph, images) if request.feed else []
     trials = [Trial(feed, must=True) for feed in given]
-    return plan(graph, trials, request.seed, shapes_of(request.shapes), request.feeds, request.extremes)
+    return plan(graph, trials, request.seed, shapes_of(request.shapes), request.feeds, request.extremes, variant)
 
 
 def budgets_of(minima: Sequence[str], maxima: Sequence[str], stages: Sequence[Stage] = ()) -> list[Budget]:

@@ -430,6 +430,28 @@ def test_external_data_of_the_model_is_not_overwritten(cli: Cli) -> None:
     assert "'m.data' is an input of this run" in cli.refused("run", "m.onnx", "-p", "optimize", "-o", "m.data")
 
 
+@pytest.mark.parametrize(
+    ("net", "sizes"),
+    [
+        (
+            "g (float[N,1,L] x) => (float[N,1,M] y) { a = Identity(x) y = AveragePool<kernel_shape = [100]>(a) }",
+            "L=131",
+        ),
+        (
+            "g (float[N,3] x) => (float[N,6] y) <float[1,1] k = {1}> { a = Identity(x) y = Concat<axis = 1>(a, k) }",
+            "N=1",
+        ),
+    ],
+)
+def test_an_original_that_wants_other_sizes_than_the_usual_ones_gets_them(cli: Cli, net: str, sizes: str) -> None:
+    cli.save("m.onnx", net)
+    said = cli.ok("run", "-p", "remove_identity", "m.onnx")
+    assert "note: judged on other sizes than usual, on which the original does not run: onnxruntime cannot run" in said
+    assert "y: equal" in said
+    name, size = sizes.split("=")
+    assert f'"{name}": {size}' in cli("run", "-p", "remove_identity", "m.onnx", "--json").out
+
+
 def test_an_original_that_cannot_run_names_node_input_and_flag(cli: Cli) -> None:
     cli.save(
         "m.onnx",

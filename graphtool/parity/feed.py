@@ -31,8 +31,12 @@ Shapes = Mapping[str, Sequence[int]]
 
 _MOST_BYTES = 1 << 33
 _BATCH_NAMES = frozenset({"n", "b", "bs", "batch", "batchsize", "-1"})
-_BATCH = (2, 1)  # by variant: two items show up what mixes them, one what only works for several
-_LENGTH = (3, 1)  # by variant: of a sequence; the second variant leaves out every optional
+# by variant, of which the third and the fourth are for models that want more of something than the first two have
+VARIANTS = 4
+_BATCH = (2, 1, 1, 1)  # two items show up what mixes them, one what only works for several
+_LENGTH = (3, 1, 3, 1)  # of a sequence
+_LEAST = (3, 5, 131, 1031)  # of the row of primes
+_IMAGE = (64, 96, 224, 512)
 _ANY_RANK = (2, 3)  # of the tensors of a sequence that may hold tensors of any rank
 _WORDS = ("ascend", "bell", "cone", "delta", "edge", "feed", "graph", "node")
 
@@ -72,8 +76,8 @@ def draw(
 
     ``shapes`` gives inputs a shape (a sequence: that of each of its tensors), ``ranges`` a lowest and a highest value
     (both included). ``variant`` 1 gives every dimension that is left open another size, sequences another length, and
-    leaves out every optional. Raises FeedError for an input that cannot be drawn (a map, an unknown type or rank) or a
-    shape that the model does not allow.
+    leaves out every optional; 2 and 3 take larger sizes. Raises FeedError for an input that cannot be drawn (a map, an
+    unknown type or rank) or a shape that the model does not allow.
     """
     shapes, ranges = shapes or {}, ranges or {}
     holds = inputs_of(graph)
@@ -93,7 +97,7 @@ def draw(
         size = length * math.prod(shape) * numpy_dtype(value.dtype).itemsize
         if size > _MOST_BYTES:
             raise FeedError(f"input {quoted(name)} would take {size >> 30} GiB; give it a smaller --shape")
-        if held.optional and variant:
+        if held.optional and variant % 2:
             arrays[name] = ABSENT
             continue
         labels = [f"{name}[{number}]" for number in range(length)] if held.sequence else [name]
@@ -143,7 +147,8 @@ def sizes_for(graph: Graph, shapes: Shapes, variant: int = 0) -> dict[str, int]:
     that halve and double need multiples of 32); any other: the next of 3, 5, 7, 11 ... A symbol has one size
     everywhere; ``a + b`` and ``2*a`` are computed from theirs. Distinct sizes show up axes that are confused. For a
     sequence it is about its tensors, which have one shape; 2x3 where they may have any rank.
-    ``variant`` 1 takes a batch of 1, and begins with 96 and with 5 in those rows. Raises FeedError.
+    ``variant`` 1 takes a batch of 1, and begins with 96 and with 5 in those rows, 2 with 224 and 131, 3 with 512 and
+    1031. Raises FeedError.
     """
     inputs = _items(inputs_of(graph), shapes)
     for name in shapes:
@@ -152,7 +157,8 @@ def sizes_for(graph: Graph, shapes: Shapes, variant: int = 0) -> dict[str, int]:
     dims: dict[str, int] = {}
     for name, shape in shapes.items():
         _bind(inputs[name], shape, dims)
-    primes, images = itertools.islice(_primes(), variant, None), iter(range(64 + 32 * variant, 1 << 20, 32))
+    primes = itertools.dropwhile(lambda prime: prime < _LEAST[variant], _primes())
+    images = iter(range(_IMAGE[variant], 1 << 20, 32))
     unnamed: dict[tuple[int, bool], int] = {}
     later = []
     for value in inputs.values():

@@ -34,9 +34,13 @@ class Trial:
 
 def is_small(graph: Graph, feed: Feed) -> bool:
     """Whether a model with these inputs is judged on two drawn feeds unless a number is asked for."""
-    elements = sum(array.size for array in feed.arrays.values())
     weights = sum(payload_bytes(tensor) or 0 for tensor in graph.initializers.values())
-    return graph.node_count <= SMALL_NODES and elements <= SMALL_INPUTS and weights <= SMALL_WEIGHTS
+    return graph.node_count <= SMALL_NODES and elements(feed) <= SMALL_INPUTS and weights <= SMALL_WEIGHTS
+
+
+def elements(feed: Feed) -> int:
+    """Return how many numbers a feed has."""
+    return sum(array.size for array in feed.arrays.values())
 
 
 def plan(
@@ -46,34 +50,36 @@ def plan(
     shapes: Shapes | None = None,
     count: int | None = None,
     with_extremes: bool = False,
+    variant: int = 0,
 ) -> list[Trial]:
     """Return the feeds that a run is judged on, the first one first.
 
     Where feeds are ``given``, others are drawn only if ``count`` asks for them. Drawn ones
     have the seeds ``seed``, ``seed + 1`` ...; every second one has another size for each dimension that the model
-    leaves open. By default two are drawn for a small model, one for any other. ``with_extremes`` adds those of
-    :mod:`feed_extremes`. Raises FeedError, and UsageError for a ``count`` below 1.
+    leaves open; ``variant`` is that of the first one, see :func:`graphtool.parity.feed.draw`. By default two are drawn
+    for a small model, one for any other. ``with_extremes`` adds those of :mod:`feed_extremes`. Raises FeedError, and
+    UsageError for a ``count`` below 1.
     """
     if count is not None and count < 1:
         raise UsageError(f"a run is judged on at least one feed, not {count}")
     found = list(given)
     if not given or count is not None:
-        first = draw(graph, seed, shapes)
+        first = draw(graph, seed, shapes, variant=variant)
         found.append(Trial(first, must=True))
         wanted = count if count is not None else 2 if is_small(graph, first) else 1
-        others = [_drawn(graph, seed + number, shapes, number % 2) for number in range(1, wanted)]
+        others = [_drawn(graph, seed + number, shapes, variant, number % 2) for number in range(1, wanted)]
         found += [trial for trial in others if not _same(trial.feed, first)]  # no inputs, or none that may vary
     if with_extremes:
         found += [Trial(feed) for feed in extremes(graph, found[0].feed)]
     return found
 
 
-def _drawn(graph: Graph, seed: int, shapes: Shapes | None, variant: int) -> Trial:
-    usual = draw(graph, seed, shapes)
-    if variant == 0:
+def _drawn(graph: Graph, seed: int, shapes: Shapes | None, variant: int, other_sizes: int) -> Trial:
+    usual = draw(graph, seed, shapes, variant=variant)
+    if not other_sizes:
         return Trial(usual)
     try:
-        other = draw(graph, seed, shapes, variant=variant)
+        other = draw(graph, seed, shapes, variant=variant ^ 1)
     except FeedError:  # sizes that some operator's input does not allow
         return Trial(usual)
     if _sizes(other) == _sizes(usual):
