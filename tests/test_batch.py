@@ -358,3 +358,29 @@ def test_icnet_folded_by_onnxsim_takes_another_batch(icnet: Graph) -> None:
         alone = single.run({"actual_input_1": item})
         for name in small:
             assert np.array_equal(both[name][number : number + 1], alone[name])
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("g (float[T,4] x) => (float[1,4] y) { y = ReduceMean<axes = [0]>(x) }", 7),
+        ("g (float[N,1,4] x) => (float[A,B] y) { s = Squeeze(x) y = Relu(s) }", 1),
+    ],
+)
+def test_a_first_size_that_was_open_is_judged_at_the_new_one(text: str, size: int) -> None:
+    """Not by items of a batch: it need not be one."""
+    graph = model_of(text, 11)
+    (symbol, *_) = graph.inputs[0].shape or ()
+    state = run(graph, f"set_input_shapes:symbols={symbol}:sizes={size}")
+    verdict = state.steps[0].verdict
+    assert verdict is not None and verdict.ok and verdict.figures["y"].changed == 0
+    assert state.graph.inputs[0].shape == (size, *(graph.inputs[0].shape or ())[1:])
+
+
+def test_a_batch_that_is_mixed_is_not_saved_by_what_the_old_one_made() -> None:
+    """DynamicQuantizeLinear has one scale for all items; on the batch before both graphs make the same."""
+    graph = model_of(
+        "g (float[1,4] x) => (float[1,4] y) { q, s, z = DynamicQuantizeLinear(x) y = DequantizeLinear(q, s, z) }", 17
+    )
+    with pytest.raises(PromiseError, match="set_batch does not say which nodes it replaced"):
+        run(graph, "set_batch")

@@ -117,21 +117,22 @@ def _drawn(graph: Graph, seed: int, shapes: Mapping[str, Sequence[int]]) -> dict
 
 def _plan(before: Reference, after: Graph, arrays: Arrays) -> Items | set[str] | None:
     """Return how the feed must change: None, items of a batch, or the inputs that need other arrays."""
-    was = {value.name: value for value in before.graph.inputs}
+    known = {value.name: value for value in before.graph.inputs}
     own = before.own_name
     wrong: dict[str, list[int]] = {}
     items: dict[str, tuple[int, int]] = {}
     for value in after.inputs:
-        array, old = arrays[value.name], was.get(own.get(value.name, value.name))
+        array, old = arrays[value.name], known.get(own.get(value.name, value.name))
         if not value.shape or not array.ndim:
             continue
         axes = [axis for axis, dim in enumerate(value.shape) if isinstance(dim, int) and dim != array.shape[axis]]
         first = value.shape[0]
+        was = old.shape[0] if old is not None and old.shape else first
         if axes:
             wrong[value.name] = axes
-        if axes == [0] and isinstance(first, int):
+        if axes == [0] and isinstance(first, int) and isinstance(was, int):  # what was open takes the new size itself
             items[value.name] = (array.shape[0], first)
-        elif not isinstance(first, int) and ((old and old.shape and first != old.shape[0]) or array.shape[0] == 1):
+        elif not isinstance(first, int) and (first != was or array.shape[0] == 1):
             items[value.name] = (array.shape[0], 2 * array.shape[0])  # a batch that became free
     if all(axes == [0] for axes in wrong.values()) and len(set(items.values())) == 1 and set(wrong) <= set(items):
         now, then = next(iter(items.values()))

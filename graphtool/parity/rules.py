@@ -186,6 +186,8 @@ def by_truth(truths: Truths, verdict: Verdict) -> Verdict:
     """Return ``verdict``, which did not accept, as the second rule of ``close`` has it."""
     try:
         found = tuple(truths())
+        if not found:  # what changed the numbers is none of its matches
+            raise NoTruth("nothing is recorded of its matches")
     except (NoTruth, GraphtoolError) as error:
         return replace(verdict, reason=_joined(verdict.reason, f"not judged in double precision: {error}"))
     bad = [truth for truth in found if not truth.ok]
