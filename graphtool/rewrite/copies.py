@@ -9,7 +9,7 @@ in the next process, and another result.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import NamedTuple
@@ -60,17 +60,20 @@ class Copies:
         """Whether a match, of those nodes in order, may be replaced now; if not, it waits."""
         slot = build.slot
         self.waiting.pop(slot, None)
-        added = build.added()
-        if not added or slot in self._granted:
+        if slot in self._granted:
             return True
-        found = _Waiting(added, self._gone(nodes, roots, build.used), self._read(nodes))
-        growth = self._growth([found])
+        added = build.added()
+        growth, gone = sum(added.values()), self._gone(nodes, roots, build.used)
+        for name, size in self._read(nodes):
+            if growth <= 0:
+                return True  # nearly always
+            growth -= 0 if self._is_read(name, gone) else size
         if growth <= 0:
             return True
         if self.budget.allows(growth * self._anchor_count):  # were all the others like it, they would fit
             self.budget.grown += growth
             return True
-        self.waiting[slot] = found
+        self.waiting[slot] = _Waiting(added, gone, dict(self._read(nodes)))
         return False
 
     @cached_property
@@ -111,10 +114,15 @@ class Copies:
     def _is_read(self, name: str, gone: AbstractSet[int]) -> bool:
         return name in self._needed or not self._graph.index.is_read_only_by(name, gone)
 
-    def _read(self, nodes: Iterable[int]) -> dict[str, int]:
-        rows = [self._graph.row_at(slot) for slot in nodes]
-        names = dict.fromkeys(name for row in rows for name in row.inputs if name in self._graph.initializers)
-        return {name: (payload_bytes(self._graph.initializers[name]) or 0) + FRAME_BYTES for name in names}
+    def _read(self, nodes: Iterable[int]) -> Iterator[tuple[str, int]]:
+        """Yield the constants that nodes read, each once, with their bytes."""
+        seen = set()
+        for slot in nodes:
+            for name in self._graph.row_at(slot).inputs:
+                tensor = self._graph.initializers.get(name)
+                if tensor is not None and name not in seen:
+                    seen.add(name)
+                    yield name, (payload_bytes(tensor) or 0) + FRAME_BYTES
 
     def _growth(self, matches: Sequence[_Waiting]) -> int:
         """Return by how many bytes the model grows when all of these are replaced."""

@@ -159,7 +159,7 @@ def float16(v: object) -> Array:
 def wide(v: object) -> Array:
     """The array v as float32 where it is float16 or bfloat16, else as it is: to round once, by like, at the end."""
     array = values.array(v)
-    return values.cast(array, "float32") if values.is_float(array.dtype) and array.dtype.itemsize < 4 else array
+    return array if array.dtype.itemsize > 2 or not values.is_float(array.dtype) else values.cast(array, "float32")
 
 
 def lead(k: object, rank: object) -> Array:
