@@ -19,9 +19,7 @@ from graphtool.graph import Graph
 from graphtool.graph.bodies import all_tensors, captures
 from graphtool.graph.stripped import file_of, is_stripped
 from graphtool.graph.weights import external_place, is_external
-from graphtool.parity.feed import VARIANTS
 from graphtool.parity.runerror import RunError
-from graphtool.parity.trials import Trial, elements
 from graphtool.request import Request, budgets_of, prepare, sound, trials_for
 from graphtool.rewrite import Stage
 from graphtool.step import Run, Step, broken_text, over_budget
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from graphtool.atc.command import Command
     from graphtool.parity.batch import BatchResult
     from graphtool.parity.budget import Budget
+    from graphtool.parity.trials import Trial
 
 _MOST_TRIED = 1 << 24  # elements of inputs with which larger sizes are tried
 Watch = Callable[[str], None]  # told what is under way
@@ -111,7 +110,7 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
     try:
         state = begin(trials)
     except RunError as error:
-        other = _with_other_sizes(error, begin, lambda variant: trials_for(graph, request, profile, variant))
+        other = _with_other_sizes(error, trials, begin, lambda variant: trials_for(graph, request, profile, variant))
         if other is None:
             raise cannot_run(error, graph, request) from None
         state = other
@@ -140,13 +139,24 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
 
 
 def _with_other_sizes(
-    error: RunError, begin: Callable[[Sequence[Trial]], Run], drawn: Callable[[int], Sequence[Trial]]
+    error: RunError,
+    usual: Sequence[Trial] | None,
+    begin: Callable[[Sequence[Trial]], Run],
+    drawn: Callable[[int], Sequence[Trial]],
 ) -> Run | None:
     """Begin on the next drawn sizes on which the original runs, if any: a window may be wider than what was drawn."""
-    for variant in range(1, VARIANTS) if error.reason == "run" else ():
+    from graphtool.parity.feed import VARIANTS
+    from graphtool.parity.trials import elements
+
+    if error.reason != "run" or not usual:
+        return None
+    tried = [usual[0].feed.recipe.get("dims")]  # of a feed from a file it is the same each time, None
+    for variant in range(1, VARIANTS):
         try:
             trials = drawn(variant)
-            if trials[0].feed.recipe.get("dims") and elements(trials[0].feed) <= _MOST_TRIED:
+            dims = trials[0].feed.recipe.get("dims")
+            if dims not in tried and elements(trials[0].feed) <= _MOST_TRIED:
+                tried.append(dims)
                 state = begin(trials)
                 state.notes.append(f"judged on other sizes than usual, on which the original does not run: {error}")
                 return state
@@ -175,7 +185,8 @@ def _input_before(graph: Graph, node: str | None) -> str | None:
     for value in front:  # grows on the way
         if value in inputs:
             nearest = nearest or value
-            if not all(isinstance(size, int) for size in inputs[value].shape or (None,)):
+            shape = inputs[value].shape
+            if shape is None or not all(isinstance(size, int) for size in shape):
                 return value
         producer = graph.index.producer(value)
         fresh = [name for name in (producer.input if producer is not None else ()) if name not in seen]

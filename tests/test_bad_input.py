@@ -455,8 +455,8 @@ def test_an_original_that_wants_other_sizes_than_the_usual_ones_gets_them(cli: C
 def test_an_original_that_cannot_run_names_node_input_and_flag(cli: Cli) -> None:
     cli.save(
         "m.onnx",
-        "g (float[N,3] other, float[N,H] x) => (float[2,K] y) <int64[2] s = {2,7}> "
-        "{ [first] a = Relu(x) [fold] y = Reshape(a, s) }",
+        "g (float[N,3] other, float nearer, float[N,H] x) => (float[2,K] y) <int64[2] s = {2,7}> "
+        "{ [first] a = Mul(nearer, x) [fold] y = Reshape(a, s) }",
     )
     message = cli.refused("run", "-p", "remove_identity", "m.onnx")
     assert message.startswith("onnxruntime cannot run node 'fold' (Reshape): ")

@@ -310,6 +310,22 @@ def test_parts_of_a_tensor_whose_sizes_are_computed() -> None:
     assert graph.value("z").shape == ("N", 12, 128)
 
 
+def test_parts_of_a_tensor_whose_sizes_an_edit_makes_known() -> None:
+    """That one size of a part is known, and the others have a symbol of graphtool's, is not all there is to know."""
+    graph = graph_of("""
+        g (float[2,3,8] x, int64[2] r) => (z) {
+            n = Constant <value_int = 4> () i = Constant <value_int = 1> () k = Constant <value_ints = [8]> ()
+            t = Concat <axis = 0> (r, k) h = Reshape(x, t)
+            s = SplitToSequence <axis = -1> (h, n) y = SequenceAt(s, i) z = Relu(y)
+        }
+    """)
+    assert graph.value("z").shape == (None, None, 4)
+    graph.put_initializer("fixed", np.array([3, 2]))
+    graph.set_input(graph.index.producer_slot("t"), 0, "fixed")
+    graph.refine_shapes()
+    assert graph.value("z").shape == (3, 2, 4)
+
+
 def test_attention_of_symbols() -> None:
     """onnx 1.23 counts a symbol as 0 there."""
     graph = graph_of(f"{HEAD.format(opset=23)} g (float[N,4,S,8] q, float[N,4,T,8] k, float[N,4,T,16] v) => (y) {{"

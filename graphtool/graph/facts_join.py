@@ -49,8 +49,13 @@ def known_inside(other: bytes) -> float:
     if which not in ("tensor_type", "sparse_tensor_type"):
         return math.inf
     tensor = getattr(kind, which)
-    known = [dim.HasField("dim_value") or bool(INVENTED.sub("", dim.dim_param)) for dim in tensor.shape.dim]
+    known = [dim.HasField("dim_value") or _says(dim.dim_param) for dim in tensor.shape.dim]
     return -1 if not tensor.HasField("shape") else math.inf if all(known) else sum(known)
+
+
+def _says(symbol: str) -> bool:
+    """Whether a name of a size may be one of the model's symbols: neither onnx nor graphtool made it up."""
+    return bool(symbol) and not symbol.startswith("?") and not INVENTED.fullmatch(symbol)
 
 
 def with_declared(inferred: Value | None, declared: Value) -> Value:

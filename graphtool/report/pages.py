@@ -179,8 +179,8 @@ def _facts(spec: Pass, others: set[str]) -> Iterator[str]:
         names = ", ".join(_link(word, others) for word in spec.sequence)
         yield f"- In order{', until nothing matches' if spec.fixpoint else ''}: {names}."
     if spec.growth is not None:
-        part = f"{spec.growth.part:.0%} of its size"
-        yield f"- Where rewrites put new constants beside old ones that others read, the model grows by at most {part}."
+        most = f"{spec.growth.part:.0%} of its size and {spec.growth.slack >> 10} KiB"
+        yield f"- Where rewrites put new constants beside old ones that others read, the model grows by at most {most}."
 
 
 def _link(word: str, others: set[str]) -> str:

@@ -52,7 +52,7 @@ class Copies:
     def budget(self) -> Budget:
         """The budget of the model, its size taken as it is when this sweep asks first."""
         if self._budget is None:
-            self._budget = self._graph.root.budget
+            self._budget = self._graph.budget
             self._budget.renew(self._bound)
         return self._budget
 
@@ -82,7 +82,7 @@ class Copies:
         return sum(len(self._graph.index.slots_of_type(op_type)) for op_type in self._anchors)
 
     def grant(self) -> list[int]:
-        """Return where those that wait may be replaced now; they do not wait any more."""
+        """Return where some of those that wait may be replaced now; these do not wait any more."""
         growth = self._growth(list(self.waiting.values()))
         chosen = list(self.waiting)
         if not self.budget.allows(growth):

@@ -168,7 +168,7 @@ class _Sweep:
                 if count > FEW_MATCHES and count > (allowed := allowed or most_matches(self.graph, at_first)):
                     raise PassError(f"{self.rule.name} matches its own result without end; it was stopped")
             queue = sorted(slot for slot in self.again if self._is_anchor(slot))
-            if not queue and self.copies is not None:
+            if not queue and self.copies is not None and self.copies.waiting:
                 queue = self.copies.grant()
         if self.copies is not None and self.copies.waiting and self.graph.journal is not None:
             self.graph.journal.forget(known)  # together with others they may fit the next time
