@@ -197,3 +197,53 @@ def test_a_sequence_that_no_identity_could_forward() -> None:
     assert reasons(found) == ["output 'y' is a sequence, which Identity takes from opset 16 on"]
     graph, _ = apply(FOLD, graph_of(text.replace('"": 13', '"": 16')))
     assert [node.op_type for node in graph.nodes] == ["SequenceConstruct", "Identity"]
+
+
+SQUEEZES = """s = Shape(x) n = Gather(s, one) c = Equal(n, one)
+ q = If(c) <then_branch = a () => (float[N,3,8] p) { p = Squeeze(x, one) },
+   else_branch = b () => (float[N,C,3,8] r) { r = Identity(x) }>"""
+
+
+def squeezed(rest: str, outputs: str = "float[N,3,8,C] y", weights: str = "") -> str:
+    return f"g (float[N,C,3,8] x) => ({outputs}) <int64[1] one = {{1}}{weights}> {{ {SQUEEZES} {rest} }}"
+
+
+@pytest.mark.parametrize(
+    "rest,types",
+    [
+        ("y = Transpose<perm = [0,2,3,1]>(q)", ["Identity", "Transpose"]),
+        ("t = Exp(q) y = Transpose<perm = [0,2,3,1]>(t)", ["Identity", "Exp", "Transpose"]),
+        ("y = MaxPool<kernel_shape = [1, 1]>(q)", ["Identity", "MaxPool"]),
+        # what nothing needs may not run at all, and what another branch holds does so only when that is taken
+        ("y = Exp(q) t = Transpose<perm = [0,2,3,1]>(q)", None),
+        ("i = Not(c) y = If(i) <then_branch = e () => (float[N,3,8,C] u) { u = Transpose<perm = [0,2,3,1]>(q) },"
+         " else_branch = f () => (float[N,3,8] v) { v = Exp(q) }>", None),
+        # broken either way: nothing is known then
+        ("t = Exp(q) y = Transpose<perm = [1,0]>(t)", None),
+    ],
+)  # fmt: skip
+def test_a_branch_that_a_later_node_refuses_is_never_taken(rest: str, types: list[str] | None) -> None:
+    graph, found = apply(FOLD, graph_of(squeezed(rest)))
+    if types is None:
+        assert found.matches == []
+        assert reasons(found)
+        return
+    assert [node.op_type for node in graph.nodes] == types
+    fold(squeezed(rest))
+
+
+def test_ranks_decide_one_if_after_another_also_in_a_body() -> None:
+    rest = """h = Shape(q) d = Size(h) four = Constant<value = int64 {4}>() e = Equal(d, four)
+        w = If(e) <then_branch = e1 () => (float[] u) { u = Neg(q) }, else_branch = f () => (float[] v) { v = Exp(q) }>
+        y = Conv(w, k)"""
+    whole = squeezed(rest, "float[N,2,3,8] y", ", float[2,3,1,1] k = {1, 2, 3, 4, 5, 6}")
+    graph, _ = fold(whole)
+    assert [node.op_type for node in graph.nodes] == ["Identity", "Neg", "Conv"]
+    inner = f"{SQUEEZES} o = Transpose<perm = [0,2,3,1]>(q)"
+    text = f"""g (float[N,C,3,8] x, bool k) => (float[N,3,8,C] y) <int64[1] one = {{1}}> {{ t = Exp(x)
+        y = If(k) <then_branch = ta () => (float[N,3,8,C] o) {{ {inner} }},
+                   else_branch = tb () => (float[N,3,8,C] z) {{ z = Transpose<perm = [0,2,3,1]>(t) }}> }}"""
+    graph, found = fold(text)
+    assert len(found.matches) == 1
+    (body, _) = graph.bodies()
+    assert [node.op_type for node in body.nodes] == ["Identity", "Transpose"]

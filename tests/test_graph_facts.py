@@ -379,6 +379,20 @@ def test_values_made_since_are_known_and_sharpen_others() -> None:
     assert graph.value("z").shape == ("C", 8) or graph.value("z").shape == (None, 8)
 
 
+def test_an_open_value_that_another_node_makes_now() -> None:
+    graph = of(
+        """y = If(c) <then_branch = a () => (float[] p) { p = Exp(x) },
+            else_branch = b () => (float[] q) { q = Flatten(x) }>
+        z = Neg(y)"""
+    )
+    assert graph.value("z").shape is None
+    slot = graph.index.producer_slot("y")
+    graph.remove_node(slot)
+    graph.add_node(helper.make_node("Exp", ["x"], ["y"]), slot)  # whose input brings no news
+    graph.refine_shapes()
+    assert graph.value("z").shape == ("N", "C", 8)
+
+
 def test_a_name_that_is_asked_for_before_it_is_there() -> None:
     graph = of("y = Relu(x)")
     assert graph.content("later") is None

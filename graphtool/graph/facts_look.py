@@ -38,6 +38,7 @@ class Look:
         if (
             row.op_type not in SIZED
             and self._store.news.isdisjoint(row.inputs)
+            and self._store.news.isdisjoint(row.outputs)  # made by another node than before
             and self._store.news.isdisjoint(outer)
             and all(map(known.__contains__, row.outputs))
         ):

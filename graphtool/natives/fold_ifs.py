@@ -8,6 +8,7 @@ from onnx import GraphProto, NodeProto
 
 from graphtool.graph import Graph
 from graphtool.graph.opset import attribute_of
+from graphtool.natives._elimination import only_way
 from graphtool.natives._known import boolean
 from graphtool.natives._placing import drop_unneeded
 from graphtool.natives._splice import Splicer, identity_fault
@@ -18,12 +19,20 @@ UNITS = True  # each If
 
 
 def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere) -> Applied:
-    """Replace each If with a known condition, in the graph and in its bodies, and those in the branches too."""
+    """Replace each If with a known condition, in the graph and in its bodies, and those in the branches too.
+
+    Known is also a condition with which, one way, a node behind the If could not run.
+    """
+    return _fold(graph, offer, eliminate=True)
+
+
+def _fold(graph: Graph, offer: Offer, eliminate: bool) -> Applied:
     applied = Applied()
     ir_version = graph.proto.ir_version
     conditions: dict[str, None] = {}  # that are read no more; some are values of graphs around the If's
     for level in graph.levels():
         queue = level.index.slots_of_type("If")
+        ways: dict[str, bool] = {}
         while queue:
             left: dict[int, Miss] = {}
             more: list[int] = []
@@ -31,7 +40,7 @@ def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere)
                 node = level.node(slot)
                 if node is None or node.domain not in ("", "ai.onnx"):
                     continue
-                branch = _branch(level, node)
+                branch = _branch(level, node, ways)
                 if isinstance(branch, str):
                     left[slot] = Miss(label(node), "native", branch)
                     continue
@@ -43,8 +52,12 @@ def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere)
                 added = _take(level, slot, node, branch, ir_version)
                 more += [new for new in added if (own := level.node(new)) is not None and own.op_type == "If"]
             if len(left) == len(queue):
-                applied.misses += left.values()
-                break
+                found = only_way(level, left, _as_they_are) if eliminate else {}
+                if not found.keys() - ways.keys():
+                    applied.misses += left.values()
+                    break
+                ways.update(found)
+                continue
             level.refine_shapes()  # what a branch makes may decide the next If
             queue = [*left, *more]
         drop_unneeded(level, [name for name in conditions if level.defines(name)])
@@ -52,9 +65,13 @@ def apply(graph: Graph, params: Mapping[str, object], offer: Offer = everywhere)
     return applied
 
 
-def _branch(graph: Graph, node: NodeProto) -> GraphProto | str:
-    """Return the branch that is taken in each run, or why none is."""
-    taken = boolean(graph, node.input[0])
+def _as_they_are(graph: Graph) -> None:
+    _fold(graph, everywhere, eliminate=False)
+
+
+def _branch(graph: Graph, node: NodeProto, ways: Mapping[str, bool]) -> GraphProto | str:
+    """Return the branch that is taken in each run, or why none is; ``ways`` are the conditions found by elimination."""
+    taken = ways.get(node.input[0], boolean(graph, node.input[0]))
     if taken is None:
         return "its condition is not known"
     branch = attribute_of(node, "then_branch" if taken else "else_branch")
