@@ -13,11 +13,10 @@ from graphtool.culprit.rank import Ranking, rank
 from graphtool.culprit.tune import Tuned, tune
 from graphtool.errors import ModelError, UsageError, quoted, show
 from graphtool.graph.save import write_text
-from graphtool.job import cannot_run
 from graphtool.parity.budget import METRICS, Budget
 from graphtool.parity.feed import Feed
-from graphtool.parity.runerror import RunError
-from graphtool.request import Request, budgets_of, prepare, sound, trials_for
+from graphtool.parity.trials import Trial
+from graphtool.request import Request, budgets_of, on_feeds, prepare, sound
 
 Watch = Callable[[str], None]
 _DRAWN = 2  # feeds that a tuned pipeline is verified on where none is named
@@ -110,11 +109,11 @@ def _bench(request: Request, watch: Watch, held: bool) -> tuple[Bench, list[Budg
     graph, stages, catalog, profile = prepare(request)
     sound(graph)
     budgets = budgets_of(request.minima, request.maxima, stages) or list(profile.budgets if profile else ())
-    trials = trials_for(graph, request, profile)
-    try:
-        return Bench(graph, stages, catalog, trials, budgets, request.truth, held, watch), budgets
-    except RunError as error:
-        raise cannot_run(error, graph, request) from None
+
+    def begin(trials: list[Trial]) -> Bench:
+        return Bench(graph, stages, catalog, trials, budgets, request.truth, held, watch)
+
+    return on_feeds(graph, request, profile, begin), budgets
 
 
 def _own(bench: Bench) -> list[Budget]:

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphtool import pipeline, written
-from graphtool.errors import FeedError, GraphtoolError, ModelError, UsageError, quoted
+from graphtool.errors import GraphtoolError, ModelError, UsageError, quoted
 from graphtool.graph import Graph
-from graphtool.graph.bodies import all_tensors, captures
+from graphtool.graph.bodies import all_tensors
 from graphtool.graph.stripped import file_of, is_stripped
 from graphtool.graph.weights import external_place, is_external
-from graphtool.parity.runerror import RunError
-from graphtool.request import Request, budgets_of, prepare, sound, trials_for
+from graphtool.request import Request, budgets_of, on_feeds, prepare, sound
 from graphtool.rewrite import Stage
 from graphtool.step import Run, Step, broken_text, over_budget
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from graphtool.parity.budget import Budget
     from graphtool.parity.trials import Trial
 
-_MOST_TRIED = 1 << 24  # elements of inputs with which larger sizes are tried
 Watch = Callable[[str], None]  # told what is under way
 
 
@@ -101,19 +99,12 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
     asked = [word for word, given in judged.items() if given]
     if asked and not request.checked:
         raise UsageError(f"{asked[0]} is of the check that --no-check leaves out; give one of them")
-    trials = trials_for(graph, request, profile) if request.checked else None
-    watch("running the original, twice")
 
-    def begin(trials: Sequence[Trial] | None) -> Run:
+    def begin(trials: list[Trial] | None) -> Run:
+        watch("running the original, twice")
         return pipeline.begin(graph, stages, catalog, trials, budgets, request.truth, structure=True, moved=moved)
 
-    try:
-        state = begin(trials)
-    except RunError as error:
-        other = _with_other_sizes(error, trials, begin, lambda variant: trials_for(graph, request, profile, variant))
-        if other is None:
-            raise cannot_run(error, graph, request) from None
-        state = other
+    state = on_feeds(graph, request, profile, begin) if request.checked else begin(None)
     result = Result(request, state)
     steps = pipeline.advance(state, catalog, request.keep_going)
     names = [f"pass {stage.spec.name}" for stage in stages]
@@ -136,63 +127,6 @@ def run(request: Request, watch: Watch = lambda _: None, on_step: Callable[[Step
             _write(result, out, watch)
     _keep(result)
     return result
-
-
-def _with_other_sizes(
-    error: RunError,
-    usual: Sequence[Trial] | None,
-    begin: Callable[[Sequence[Trial]], Run],
-    drawn: Callable[[int], Sequence[Trial]],
-) -> Run | None:
-    """Begin on the next drawn sizes on which the original runs, if any: a window may be wider than what was drawn."""
-    from graphtool.parity.feed import VARIANTS
-    from graphtool.parity.trials import elements
-
-    if error.reason != "run" or not usual:
-        return None
-    tried = [usual[0].feed.recipe.get("dims")]  # of a feed from a file it is the same each time, None
-    for variant in range(1, VARIANTS):
-        try:
-            trials = drawn(variant)
-            dims = trials[0].feed.recipe.get("dims")
-            if dims not in tried and elements(trials[0].feed) <= _MOST_TRIED:
-                tried.append(dims)
-                state = begin(trials)
-                state.notes.append(f"judged on other sizes than usual, on which the original does not run: {error}")
-                return state
-        except (RunError, FeedError):
-            continue
-    return None
-
-
-def cannot_run(error: RunError, graph: Graph, request: Request) -> RunError:
-    """Return ``error`` with the input that the node depends on, where that was drawn, and the flag that helps."""
-    helps = "--no-check applies the passes without running the model"
-    if error.reason != "op" and not request.feed:
-        name = _input_before(graph, error.node)
-        which = f"input {quoted(name)} was drawn" if name else "the inputs were drawn"
-        helps = f"{which}: give your own with --feed, sizes with --shape; or {helps}"
-    return RunError(f"{error}; {helps}", error.reason, error.op, error.node)
-
-
-def _input_before(graph: Graph, node: str | None) -> str | None:
-    """Return the graph input nearest to a node, against the edges, one of an open size first; None for none."""
-    inputs = {value.name: value for value in graph.inputs}
-    at = [found for found in graph.nodes if found.name == node and node]
-    front: list[str] = [value for found in at for value in (*found.input, *sorted(captures(found)))]
-    seen = set(front)
-    nearest: str | None = None
-    for value in front:  # grows on the way
-        if value in inputs:
-            nearest = nearest or value
-            shape = inputs[value].shape
-            if shape is None or not all(isinstance(size, int) for size in shape):
-                return value
-        producer = graph.index.producer(value)
-        fresh = [name for name in (producer.input if producer is not None else ()) if name not in seen]
-        seen.update(fresh)
-        front += fresh
-    return nearest
 
 
 def _refusal(state: Run, request: Request, budgets: Sequence[Budget]) -> str:

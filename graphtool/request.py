@@ -5,12 +5,15 @@ What only a judged run, or one for a target, needs is imported there: a run with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from graphtool.errors import ModelError, UsageError, quoted, show
 from graphtool.graph import Graph, check
+from graphtool.graph.bodies import captures
+from graphtool.parity.runerror import RunError
 from graphtool.rewrite import Catalog, Stage, parse_pipeline
 from graphtool.rewrite.params import split_raw
 
@@ -22,6 +25,14 @@ if TYPE_CHECKING:
     from graphtool.parity.feed import Feed
     from graphtool.parity.feed_images import Preprocess
     from graphtool.parity.trials import Trial
+
+
+class _Noting(Protocol):
+    @property
+    def notes(self) -> list[str]: ...
+
+
+_State = TypeVar("_State", bound=_Noting)
 
 
 class Request(NamedTuple):
@@ -99,14 +110,14 @@ def settings(words: Sequence[str]) -> dict[str, dict[str, object]]:
     return found
 
 
-def feed_for(graph: Graph, feed: Sequence[str], seed: int, shapes: Sequence[str]) -> Feed:
+def feed_for(graph: Graph, feed: Sequence[str], seed: int, shapes: Sequence[str], variant: int = 0) -> Feed:
     """Return the feed that the command line asks for: files, or a drawn one."""
     from graphtool.parity.feed import draw
     from graphtool.parity.feed_files import feed_from
 
     if feed:
         return feed_from(list(feed), graph) if len(feed) > 1 else feed_from(feed[0], graph)
-    return draw(graph, seed, shapes_of(shapes))
+    return draw(graph, seed, shapes_of(shapes), variant=variant)
 
 
 def trials_for(graph: Graph, request: Request, profile: Profile | None, variant: int = 0) -> list[Trial]:
@@ -121,6 +132,52 @@ def trials_for(graph: Graph, request: Request, profile: Profile | None, variant:
     given = feeds_from(request.feed, graph, images) if request.feed else []
     trials = [Trial(feed, must=True) for feed in given]
     return plan(graph, trials, request.seed, shapes_of(request.shapes), request.feeds, request.extremes, variant)
+
+
+def on_feeds(graph: Graph, request: Request, profile: Profile | None, begin: Callable[[list[Trial]], _State]) -> _State:
+    """Return what ``begin`` makes of the request's feeds, drawn with other sizes where the model runs only on those.
+
+    Raises RunError, which says what helps, where it runs on none.
+    """
+    from graphtool.parity.trials import on_sizes_that_run
+
+    try:
+        state, note = on_sizes_that_run(begin, partial(trials_for, graph, request, profile))
+    except RunError as error:
+        raise _cannot_run(error, graph, request) from None
+    if note:
+        state.notes.append(note)
+    return state
+
+
+def _cannot_run(error: RunError, graph: Graph, request: Request) -> RunError:
+    """Return ``error`` with the input that the node depends on, where that was drawn, and the flag that helps."""
+    helps = "--no-check applies the passes without running the model"
+    if error.reason == "run" and not request.feed:
+        name = _input_before(graph, error.node)
+        which = f"input {quoted(name)} was drawn" if name else "the inputs were drawn"
+        helps = f"{which}: give your own with --feed, sizes with --shape; or {helps}"
+    return RunError(f"{error}; {helps}", error.reason, error.op, error.node)
+
+
+def _input_before(graph: Graph, node: str | None) -> str | None:
+    """Return the graph input nearest to a node, against the edges, one of an open size first; None for none."""
+    inputs = {value.name: value for value in graph.inputs}
+    at = [found for found in graph.nodes if found.name == node and node]
+    front: list[str] = [value for found in at for value in (*found.input, *sorted(captures(found)))]
+    seen = set(front)
+    nearest: str | None = None
+    for value in front:  # grows on the way
+        if value in inputs:
+            nearest = nearest or value
+            shape = inputs[value].shape
+            if shape is None or not all(isinstance(size, int) for size in shape):
+                return value
+        producer = graph.index.producer(value)
+        fresh = [name for name in (producer.input if producer is not None else ()) if name not in seen]
+        seen.update(fresh)
+        front += fresh
+    return nearest
 
 
 def budgets_of(minima: Sequence[str], maxima: Sequence[str], stages: Sequence[Stage] = ()) -> list[Budget]:

@@ -441,6 +441,10 @@ def test_external_data_of_the_model_is_not_overwritten(cli: Cli) -> None:
             "g (float[N,3] x) => (float[N,6] y) <float[1,1] k = {1}> { a = Identity(x) y = Concat<axis = 1>(a, k) }",
             "N=1",
         ),
+        (  # a window of so many samples, and a batch of one
+            "g (float[N,L] x) => (float[N,2,128] y) <int64[3] s = {0, 2, 128}> { a = Identity(x) y = Reshape(a, s) }",
+            "L=256",
+        ),
     ],
 )
 def test_an_original_that_wants_other_sizes_than_the_usual_ones_gets_them(cli: Cli, net: str, sizes: str) -> None:
@@ -450,6 +454,11 @@ def test_an_original_that_wants_other_sizes_than_the_usual_ones_gets_them(cli: C
     assert "y: equal" in said
     name, size = sizes.split("=")
     assert f'"{name}": {size}' in cli("run", "-p", "remove_identity", "m.onnx", "--json").out
+    assert "note: judged on other sizes" in cli.ok("bisect", "-p", "remove_identity", "m.onnx")
+    assert "note: judged on other sizes" in cli.ok("compare", "m.onnx", "m.onnx")
+    cli.ok("golden", "record", "m", "m.onnx")
+    assert f"{name} = {size}" in (cli.folder / "golden/m/outputs.toml").read_text()
+    cli.ok("golden", "check", "m", "m.onnx")
 
 
 def test_an_original_that_cannot_run_names_node_input_and_flag(cli: Cli) -> None:

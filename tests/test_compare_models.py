@@ -7,7 +7,8 @@ import pytest
 from clirun import Cli
 
 from graphtool.cases import model_of
-from graphtool.comparator import Comparison, compare_feeds, compare_models, trials_for
+from graphtool.comparator import Comparison, compare_models, trials_for
+from graphtool.comparator.feeds import compare_feeds
 from graphtool.comparator.parts import chunks
 from graphtool.comparator.sketch import partners, sketch
 from graphtool.errors import FeedError, PromiseError, UsageError

@@ -149,7 +149,7 @@ def _models(
     request: Request, after: Path, maps: list[str] | None, layers: bool, report: list[str] | None, json: bool
 ) -> None:
     from graphtool.atc.target import shapes_of
-    from graphtool.comparator import compare_feeds, trials_for
+    from graphtool.comparator import compare_drawn, trials_for
     from graphtool.errors import PromiseError
     from graphtool.kept import Pairs
     from graphtool.parity.feed import Feed
@@ -167,19 +167,21 @@ def _models(
     budgets = budgets_of(request.minima, request.maxima)
     a, b = _loaded(before), _loaded(after)
     given = feeds_from(request.feed, a, request.preprocess) if request.feed else []
-    trials = trials_for(
-        a, b, maps or (), [Trial(feed, must=True) for feed in given], request.seed, shapes_of(request.shapes),
-        request.feeds, request.extremes,
-    )  # fmt: skip
     kept: list[tuple[str, Pairs]] = []
 
     def hold(feed: Feed, pairs: Pairs) -> None:
         if keep is not None:
             kept.append((feed.text(), pairs))
 
+    def drawn(variant: int) -> list[Trial]:
+        return trials_for(
+            a, b, maps or (), [Trial(feed, must=True) for feed in given], request.seed, shapes_of(request.shapes),
+            request.feeds, request.extremes, variant,
+        )  # fmt: skip
+
     with progress() as watch:
-        found = compare_feeds(
-            a, b, trials, maps=maps or (), budgets=budgets, layers=layers, watch=watch, keep=hold
+        found = compare_drawn(
+            a, b, drawn, maps=maps or (), budgets=budgets, layers=layers, watch=watch, keep=hold
         )  # fmt: skip
         hints = keep.write(kept) if keep is not None and kept else []
     shown = write(compare_report(str(before), str(after), found, layers), places)

@@ -182,11 +182,11 @@ def list_goldens(dir_: Folder = Path("golden"), json: Json = False) -> None:
 
 def _feed(
     files: Sequence[str] | None, seed: int, shapes: Sequence[str] | None, always: bool
-) -> Callable[[Graph], Feed | None]:
-    def given(graph: Graph) -> Feed | None:
+) -> Callable[..., Feed | None]:
+    def given(graph: Graph, variant: int = 0) -> Feed | None:
         from graphtool.request import feed_for
 
-        return feed_for(graph, files or (), seed, shapes or ()) if always or files else None
+        return feed_for(graph, files or (), seed, shapes or (), variant) if always or files else None
 
     return given
 
@@ -197,7 +197,7 @@ def _asked(
     command: str | None,
     passes: str | None,
     settings: Sequence[str] | None,
-    feed: Callable[[Graph], Feed | None],
+    feed: Callable[..., Feed | None],
     data_set: bool,
     commands: bool = False,
 ) -> Asked:

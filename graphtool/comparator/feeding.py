@@ -27,12 +27,12 @@ def draw_for(a: Graph, b: Graph, pairs: Sequence[Pair], seed: int, shapes: Shape
 
 def trials_for(
     a: Graph, b: Graph, maps: Iterable[str] = (), given: Sequence[Trial] = (), seed: int = 0,
-    shapes: Shapes | None = None, count: int | None = None, with_extremes: bool = False,
+    shapes: Shapes | None = None, count: int | None = None, with_extremes: bool = False, variant: int = 0,
 ) -> list[Trial]:  # fmt: skip
     """Return the feeds that two models are compared on, see :func:`graphtool.parity.trials.plan`; one by default."""
     pairs = pair_inputs(a, b, read_maps(maps, a, b)[0])
     wanted = count if count is not None or given else 1
-    return plan(_sized(a, b, pairs, shapes), given, seed, shapes, wanted, with_extremes)
+    return plan(_sized(a, b, pairs, shapes), given, seed, shapes, wanted, with_extremes, variant)
 
 
 def _sized(a: Graph, b: Graph, pairs: Sequence[Pair], shapes: Shapes | None) -> Graph:

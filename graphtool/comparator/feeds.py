@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from graphtool.comparator.models import Seen, inside, outputs_of, run_both
+from graphtool.comparator.models import SecondModelError, Seen, inside, outputs_of, run_both
 from graphtool.comparator.parts import MOST_BYTES
 from graphtool.comparator.result import Comparison, OnFeed
 from graphtool.comparator.tensors import Watch
@@ -20,9 +20,18 @@ from graphtool.parity.feed import Feed
 from graphtool.parity.metrics import Figures
 from graphtool.parity.panel import finite
 from graphtool.parity.runerror import RunError
-from graphtool.parity.trials import Trial
+from graphtool.parity.trials import Trial, on_sizes_that_run
 
 Array = NDArray[Any]
+
+
+def compare_drawn(a: Graph, b: Graph, drawn: Callable[[int], list[Trial]], **how: Any) -> Comparison:
+    """Compare two models as :func:`compare_feeds` does, on other sizes where the first one runs only on those.
+
+    ``drawn`` gives the feeds of a variant, see :func:`graphtool.parity.feed.draw`.
+    """
+    found, note = on_sizes_that_run(lambda trials: compare_feeds(a, b, trials, **how), drawn, but=(SecondModelError,))
+    return replace(found, notes=(note, *found.notes)) if note else found
 
 
 def compare_feeds(
@@ -85,7 +94,7 @@ def _on(feed: Feed, error: GraphtoolError, count: int) -> GraphtoolError:
     if count == 1:
         return error
     if isinstance(error, RunError):
-        return RunError(f"on {feed.text()}: {error}", error.reason, error.op, error.node)
+        return type(error)(f"on {feed.text()}: {error}", error.reason, error.op, error.node)
     return FeedError(f"on {feed.text()}: {error}")
 
 

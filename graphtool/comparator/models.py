@@ -58,13 +58,18 @@ class Ran:
         return {pair.after: (self.was[pair.before], self.now[pair.after]) for pair in self.outputs}
 
 
+class SecondModelError(RunError):
+    """The second of two models does not run on what the first one does."""
+
+
 @contextmanager
 def _said_of(which: str) -> Iterator[None]:
     """Say of an error which of the two models cannot run."""
     try:
         yield
     except RunError as error:
-        raise RunError(f"the {which} model: {error}", error.reason, error.op, error.node) from None
+        kind = SecondModelError if which == "second" else RunError
+        raise kind(f"the {which} model: {error}", error.reason, error.op, error.node) from None
 
 
 def run_both(

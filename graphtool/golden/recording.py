@@ -8,9 +8,11 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from graphtool.errors import GoldenError, PromiseError, UsageError, quoted
+from graphtool.errors import FeedError, GoldenError, PromiseError, UsageError, quoted
 from graphtool.golden.checking import kept_feed, loaded, model_for
 from graphtool.golden.data_set import write_test_data_set
 from graphtool.golden.feed import redrawn
@@ -24,11 +26,13 @@ from graphtool.golden.steps import replay_stages
 from graphtool.golden.store import new_place, write
 from graphtool.graph import Graph
 from graphtool.parity.feed import Feed, draw
+from graphtool.parity.trials import Trial, on_sizes_that_run
 from graphtool.rewrite import Catalog, parse_pipeline
 
 _NUMBERS = re.compile(r"@@|[+-](  |sha256|samples|histogram|min|max|mean|\\]|$)")
 _SHOWN = 30  # lines of a file's difference
 
+_Result = TypeVar("_Result")
 Settings = Mapping[str, Mapping[str, object]]
 
 
@@ -37,9 +41,9 @@ class Asked:
     """What a record is to be made from.
 
     One of ``model``, ``variable`` and ``command`` names the model (for an update: or none). ``passes`` is a pipeline to
-    run first, with ``settings`` by pass and parameter. ``feed`` gives the feed for a graph, or None for the default:
-    drawn with seed 0, and in an update the recorded one. ``data_set`` keeps inputs and outputs beside the record.
-    ``commands`` allows any command to run.
+    run first, with ``settings`` by pass and parameter. ``feed`` gives the feed for a graph, of a variant where it is
+    drawn (:func:`graphtool.parity.feed.draw`), or None for the default: drawn with seed 0, and in an update the
+    recorded one. ``data_set`` keeps inputs and outputs beside the record. ``commands`` allows any command to run.
     """
 
     model: Path | None = None
@@ -47,7 +51,7 @@ class Asked:
     command: str | None = None
     passes: str | None = None
     settings: Settings | None = None
-    feed: Callable[[Graph], Feed | None] = lambda _: None
+    feed: Callable[[Graph, int], Feed | None] = lambda *_: None
     data_set: bool = False
     commands: bool = False
 
@@ -164,11 +168,13 @@ def _prepared(target: Path, asked: Asked, source: Source | None, path: Path, kep
     run = None
     if passes is not None:
         stages = parse_pipeline(passes, catalog, asked.settings)
-        run = replay_stages(graph, stages, catalog, _feed(asked, graph, None, target))
+        run = _on_feed(asked, graph, None, target, partial(replay_stages, graph, stages, catalog))
         if run.fault:
             raise PromiseError(f"{run.fault}; nothing is recorded")
-    feed = _feed(asked, graph, kept, target)
-    made = make(graph, Origin(path, source, run), feed, meanings=catalog.semantics())
+    origin = Origin(path, source, run)
+    made, feed = _on_feed(
+        asked, graph, kept, target, lambda feed: (make(graph, origin, feed, meanings=catalog.semantics()), feed)
+    )
     data_set = asked.data_set or (kept is not None and (target / DATA_SET).is_dir())
     warning = ""
     if source is None:
@@ -178,15 +184,21 @@ def _prepared(target: Path, asked: Asked, source: Source | None, path: Path, kep
     return Prepared(target, made, graph, feed, data_set, warning)
 
 
-def _feed(asked: Asked, graph: Graph, kept: Record | None, target: Path) -> Feed:
-    if (given := asked.feed(graph)) is not None:
-        return given
-    if kept is None:
-        return draw(graph)
+def _on_feed(asked: Asked, graph: Graph, kept: Record | None, target: Path, run: Callable[[Feed], _Result]) -> _Result:
+    """Return what ``run`` makes of the feed, drawn with other sizes where the graph runs only on those."""
+
+    def drawn(variant: int) -> list[Trial]:
+        feed = asked.feed(graph, variant) or draw(graph, variant=variant)
+        if variant and "items" in feed.recipe:  # a record does not say of how many tensors a drawn sequence is
+            raise FeedError("sequences and optionals are drawn in one way only")
+        return [Trial(feed)]
+
+    if kept is None or asked.feed(graph, 0) is not None:
+        return on_sizes_that_run(lambda trials: run(trials[0].feed), drawn)[0]
     if kept.feed.seed is not None:
-        return redrawn(kept.feed, graph)
+        return run(redrawn(kept.feed, graph))
     if (feed := kept_feed(kept.feed, target, graph)) is not None:
-        return feed
+        return run(feed)
     raise GoldenError(f"the record was made on the feed {quoted(kept.feed.source)}; give it with --feed")
 
 

@@ -31,12 +31,14 @@ Shapes = Mapping[str, Sequence[int]]
 
 _MOST_BYTES = 1 << 33
 _BATCH_NAMES = frozenset({"n", "b", "bs", "batch", "batchsize", "-1"})
-# by variant, of which the third and the fourth are for models that want more of something than the first two have
-VARIANTS = 4
-_BATCH = (2, 1, 1, 1)  # two items show up what mixes them, one what only works for several
-_LENGTH = (3, 1, 3, 1)  # of a sequence
+# by variant, of which all but the first two are for models that want more of something than those have, or a power of
+# two of it (samples of a sound, say)
+VARIANTS = 6
+_BATCH = (2, 1, 1, 1, 1, 1)  # two items show up what mixes them, one what only works for several
+_LENGTH = (3, 1, 3, 1, 3, 1)  # of a sequence
 _LEAST = (3, 5, 131, 1031)  # of the row of primes
-_IMAGE = (64, 96, 224, 512)
+_WINDOW = {4: 512, 5: 256}  # in place of that row: one size, and 1 for all others
+_IMAGE = (64, 96, 224, 512, 224, 256)
 _ANY_RANK = (2, 3)  # of the tensors of a sequence that may hold tensors of any rank
 _WORDS = ("ascend", "bell", "cone", "delta", "edge", "feed", "graph", "node")
 
@@ -76,8 +78,8 @@ def draw(
 
     ``shapes`` gives inputs a shape (a sequence: that of each of its tensors), ``ranges`` a lowest and a highest value
     (both included). ``variant`` 1 gives every dimension that is left open another size, sequences another length, and
-    leaves out every optional; 2 and 3 take larger sizes. Raises FeedError for an input that cannot be drawn (a map, an
-    unknown type or rank) or a shape that the model does not allow.
+    leaves out every optional; those from 2 on take larger sizes. Raises FeedError for an input that cannot be drawn (a
+    map, an unknown type or rank) or a shape that the model does not allow.
     """
     shapes, ranges = shapes or {}, ranges or {}
     holds = inputs_of(graph)
@@ -148,7 +150,7 @@ def sizes_for(graph: Graph, shapes: Shapes, variant: int = 0) -> dict[str, int]:
     everywhere; ``a + b`` and ``2*a`` are computed from theirs. Distinct sizes show up axes that are confused. For a
     sequence it is about its tensors, which have one shape; 2x3 where they may have any rank.
     ``variant`` 1 takes a batch of 1, and begins with 96 and with 5 in those rows, 2 with 224 and 131, 3 with 512 and
-    1031. Raises FeedError.
+    1031; 4 takes 512 and 5 takes 256 once, and then 1. Raises FeedError.
     """
     inputs = _items(inputs_of(graph), shapes)
     for name in shapes:
@@ -157,7 +159,10 @@ def sizes_for(graph: Graph, shapes: Shapes, variant: int = 0) -> dict[str, int]:
     dims: dict[str, int] = {}
     for name, shape in shapes.items():
         _bind(inputs[name], shape, dims)
-    primes = itertools.dropwhile(lambda prime: prime < _LEAST[variant], _primes())
+    if variant in _WINDOW:
+        row: Iterator[int] = itertools.chain([_WINDOW[variant]], itertools.repeat(1))
+    else:
+        row = itertools.dropwhile(lambda prime: prime < _LEAST[variant], _primes())
     images = iter(range(_IMAGE[variant], 1 << 20, 32))
     unnamed: dict[tuple[int, bool], int] = {}
     later = []
@@ -177,12 +182,12 @@ def sizes_for(graph: Graph, shapes: Shapes, variant: int = 0) -> dict[str, int]:
                 later.append(symbol)
             else:
                 image = axis >= 2 and value.rank in (4, 5) and _is_float(value)
-                size = (unnamed.get((axis, image)) if symbol != dim else None) or next(images if image else primes)
+                size = (unnamed.get((axis, image)) if symbol != dim else None) or next(images if image else row)
                 dims[symbol] = size
-                if symbol != dim:
+                if symbol != dim and variant not in _WINDOW:
                     unnamed[axis, image] = size
     for symbol in later:
-        dims[symbol] = _evaluated(symbol, dims, primes)
+        dims[symbol] = _evaluated(symbol, dims, row)
     return dims
 
 
@@ -237,13 +242,13 @@ def _terms(symbol: str) -> list[list[str]]:
     return terms if len(parts) > 1 and all(re.fullmatch(r"\w+", part) for part in parts) else []
 
 
-def _evaluated(symbol: str, dims: dict[str, int], primes: Iterator[int]) -> int:
+def _evaluated(symbol: str, dims: dict[str, int], row: Iterator[int]) -> int:
     total = 0
     for term in _terms(symbol):
         product = 1
         for factor in term:
             if not factor.isdigit() and factor not in dims:
-                dims[factor] = next(primes)
+                dims[factor] = next(row)
             product *= int(factor) if factor.isdigit() else dims[factor]
         total += product
     return total

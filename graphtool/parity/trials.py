@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from graphtool.errors import FeedError, UsageError
 from graphtool.graph import Graph
 from graphtool.graph.weights import payload_bytes
 from graphtool.parity.containers import first, is_absent
-from graphtool.parity.feed import Feed, Shapes, draw
+from graphtool.parity.feed import VARIANTS, Feed, Shapes, draw
 from graphtool.parity.feed_extremes import extremes
 from graphtool.parity.metrics import equal
+from graphtool.parity.runerror import RunError
 
 # a model within all of these is small: judging it on a second feed costs a person nothing
 SMALL_WEIGHTS = 1 << 25  # bytes
 SMALL_INPUTS = 1 << 20  # elements
 SMALL_NODES = 2000
+_MOST_TRIED = 1 << 24  # elements of inputs with which larger sizes are tried
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,34 @@ def plan(
     if with_extremes:
         found += [Trial(feed) for feed in extremes(graph, found[0].feed)]
     return found
+
+
+def on_sizes_that_run(
+    run: Callable[[list[Trial]], _Result], drawn: Callable[[int], list[Trial]], but: tuple[type[RunError], ...] = ()
+) -> tuple[_Result, str]:
+    """Return what ``run`` makes of the first feeds on which the model runs, and a note where they are not the usual.
+
+    ``drawn`` gives the feeds of a variant, see :func:`graphtool.parity.feed.draw`: a window may be wider than the usual
+    sizes, or be one size alone. Raises what ``run`` raises of the usual ones where no others are drawn, where
+    it is one of the errors in ``but``, or where it runs on none.
+    """
+    usual = drawn(0)
+    try:
+        return run(usual), ""
+    except RunError as error:
+        if error.reason != "run" or isinstance(error, but) or not usual:
+            raise
+        tried = [usual[0].feed.recipe.get("dims")]  # of a feed from a file it is the same each time, None
+        for variant in range(1, VARIANTS):
+            try:
+                trials = drawn(variant)
+                dims = trials[0].feed.recipe.get("dims")
+                if dims not in tried and elements(trials[0].feed) <= _MOST_TRIED:
+                    tried.append(dims)
+                    return run(trials), f"judged on other sizes than usual, on which the original does not run: {error}"
+            except (RunError, FeedError):
+                continue
+        raise
 
 
 def _drawn(graph: Graph, seed: int, shapes: Shapes | None, variant: int, other_sizes: int) -> Trial:
