@@ -21,6 +21,7 @@ _MOVES = frozenset(
     SpaceToDepth Split Squeeze Tile Transpose Unsqueeze""".split()
 )
 _HOLDERS = frozenset({"If", "Loop", "Scan"})
+_SUMS = frozenset({"ConvInteger", "MatMulInteger"})  # of products of bytes, int32: most are beyond float16
 
 
 @dataclass(slots=True)
@@ -107,6 +108,8 @@ class Plan:
                 continue
             level.floats[slot] = floats
             if level.frozen or self._is_blocked(level, slot) or self._has_no_tensor(level, node):
+                continue
+            if any(_is_raw(graph, node.input[k]) for k in floats[0]):
                 continue
             slots = self._slots(node, *floats)
             if slots is not None and not any(self.too_large(graph, node.input[k]) for k in slots.inputs):
@@ -200,6 +203,20 @@ class Plan:
             for info in level.graph.header.output:
                 if self.is_float(level, info.name):
                     yield info.name
+
+
+def _is_raw(graph: Graph, name: str) -> bool:
+    """Whether a value is a sum of quantized products that nothing has scaled yet, or what it is to be scaled with.
+
+    The sum may be two billion, and a step of the input by one of the weights is below what float16 holds well.
+    """
+    maker = graph.index.producer(name)
+    while maker is not None and (maker.op_type in ("Cast", "Add") and maker.domain in ("", "ai.onnx")):
+        sums = [graph.index.producer(read) for read in maker.input]
+        maker = next((node for node in sums if node is not None and node.op_type in _SUMS), None)
+    if maker is None:
+        return False
+    return maker.op_type in _SUMS or (maker.op_type == "DynamicQuantizeLinear" and name == maker.output[1])
 
 
 def _makes_float(node: NodeProto) -> bool:
