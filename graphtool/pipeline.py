@@ -191,8 +191,9 @@ def _why_unmatched(graph: Graph, stage: Stage, misses: Sequence[Miss]) -> str:
         return "the model has no node that it is for"
     reasons = {miss.reason for miss in misses}
     more = f" (and {len(misses) - 1} more)" if len(misses) > 1 else ""
-    where = f"{show(misses[0].where)}: " if misses[0].where else ""  # of no node: a parameter is missing
-    return f"{where}{misses[0].reason}" + ("" if len(reasons) == 1 and len(misses) == 1 else more)
+    nearest = max(misses, key=lambda miss: miss.reach)
+    where = f"{show(nearest.where)}: " if nearest.where else ""  # of no node: a parameter is missing
+    return f"{where}{nearest.reason}" + ("" if len(reasons) == 1 and len(misses) == 1 else more)
 
 
 def _structural_fault(before: Graph, after: Graph, stage: Stage, outcome: Outcome) -> str | None:

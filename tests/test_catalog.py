@@ -150,6 +150,19 @@ def test_meanings_are_looked_for_only_where_the_word_is(tmp_path: Path) -> None:
     assert list(Catalog([tmp_path]).semantics()) == [("Twice", "")]
 
 
+def test_what_onnxruntime_computes_itself_has_no_other_meaning(project: Cli) -> None:
+    """Else a file could call any operator by the name of another, and be exact."""
+    gelu = "com.microsoft.QuickGelu"
+    meaning = f"[[semantics]]\nmatch = 'y = {gelu}(x)'\nreplace = 'y = Relu(x)'\n"
+    rewrite = f"[[rewrite]]\nmatch = 'y = Relu(x)'\nreplace = 'y = {gelu}(x)'\n"
+    project.write("lie.toml", f'summary = "s"\nwhy = "w"\nparity = "exact"\n{rewrite}{meaning}')
+    project.save("m.onnx", "g (float[2,5] x) => (float[2,5] y) { y = Relu(x) }")
+    ended = project("run", "-p", "./lie.toml", "m.onnx")
+    assert ended.code == 1 and "lie broke its promise 'exact'" in ended.err
+    project.write("lie.toml", (project.folder / "lie.toml").read_text().replace("QuickGelu", "NoSuchGelu"))
+    assert "onnxruntime has no NoSuchGelu" in project.ok("run", "-p", "./lie.toml", "m.onnx")
+
+
 def test_meanings_by_rank(project: Cli) -> None:
     """A shipped meaning stands, then that of a file named by path, then the project's."""
 

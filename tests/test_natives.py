@@ -396,6 +396,39 @@ def test_an_installed_distribution_can_register_one(monkeypatch: pytest.MonkeyPa
         pass_of('native = "swop"')
 
 
+def _silent(graph: Graph, params: object) -> Applied:
+    graph.proto.graph.node[0].op_type = "Neg"
+    return Result()
+
+
+def _leaving(graph: Graph, params: object) -> Applied:
+    sys.exit(0)
+
+
+@pytest.mark.parametrize(
+    "function,fault",
+    [
+        (_silent, "changed the graph and returned no match; nobody would look at what it did"),
+        (_leaving, r"SystemExit: 0 \(test_natives.py:\d+\)"),
+        (lambda graph, params: Result(), ""),
+    ],
+)
+def test_a_native_that_says_nothing_of_what_it_does(
+    monkeypatch: pytest.MonkeyPatch, function: object, fault: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "some_distribution", SimpleNamespace(own=function))  # type: ignore[arg-type]
+    point = EntryPoint("own", "some_distribution:own", native.GROUP)
+    monkeypatch.setattr(native, "entry_points", lambda group: [point])
+    text = "g (float[2] x) => (float[2] y) { y = Relu(x) }"
+    if not fault:
+        assert lines(apply(pass_of('native = "own"'), text)[0]) == ["y = Relu(x)"]
+        return
+    graph = model_of(text, 17)
+    with pytest.raises(PassError, match=f"^x: native pass 'own' of an unnamed distribution:? {fault}$"):
+        apply(pass_of('native = "own"'), graph)
+    assert lines(graph) == ["y = Relu(x)"]
+
+
 def test_an_undeclared_change_of_the_interface_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def cut(graph: Graph, params: object) -> Applied:
         graph.proto.graph.output[0].name = "a"

@@ -321,7 +321,7 @@ def test_alternatives_are_tried_in_order() -> None:
 def test_a_condition_that_does_not_hold_is_named() -> None:
     spec = rule_of("y = Relu(x)", "y = Neg(x)", "where = ['rank(x) > 0', 'rank(x) == 3']")
     _, found = apply(spec, "g (float[2,2] x) => (float[2,2] y) { [act] y = Relu(x) }")
-    assert reasons(found) == ["where[1] does not hold: rank(x) == 3"]
+    assert reasons(found) == ["where[1] does not hold: rank(x) == 3 (x float32[2,2])"]
     assert found.misses[0].where in ("act", "Relu_0")
 
 
@@ -488,6 +488,50 @@ def test_a_chain_becomes_one_link() -> None:
         "g (float[2] x) => (float[2] y) { a = Relu(x) b = Relu(a) y = Relu(b) }",
     )
     assert lines(graph) == ["y = Relu(x)"] and len(found.matches) == 1
+
+
+@pytest.mark.parametrize(("count", "where"), [(990, ""), (150, "where = ['rank(x) == 2']")])
+def test_long_chains_need_no_stack(count: int, where: str) -> None:
+    nodes = " ".join(f"v{k + 1} = Relu(v{k})" for k in range(count))
+    graph = graph_of(f"g (float[2] v0) => (float[2] v{count}) {{ {nodes} }}")
+    graph, _ = apply(rule_of("y = Relu+(x)", "y = Relu(x)", where), graph)
+    assert graph.node_count == (count if where else 1)
+
+
+def test_a_chain_ends_where_a_link_is_read_elsewhere() -> None:
+    graph, _ = apply(
+        rule_of("y = Relu+(x)", "y = Relu(x)"),
+        "g (float[2] x) => (float[2] y, float[2] z) { a = Relu(x) b = Relu(a) c = Relu(b) y = Relu(c) z = Neg(b) }",
+    )
+    assert lines(graph) == ["b = Relu(x)", "y = Relu(b)", "z = Neg(b)"]
+
+
+def test_an_output_that_a_node_does_not_have_is_not_made() -> None:
+    more = "let = { ones = 'full(shape(x), 1)' }"
+    rule = rule_of("y, m = Dropout(x)", "y = Neg(x)  t = Abs(ones)  m = Cast<to = 9>(t)", more)
+    text = "g (float[2] x) => ({}) {{ {} }}"
+    assert lines(apply(rule, text.format("float[2] y", "y = Dropout(x)"))[0]) == ["y = Neg(x)"]
+    both = text.format("float[2] y, bool[2] m", "y, m = Dropout(x)")
+    assert len(lines(apply(rule, both)[0])) == 3
+    for present, count in (("present(m)", 0), ("not present(m)", 1)):
+        asked = rule_of("y, m = Dropout(x)", "y = Neg(x)  m = Cast<to = 9>(x)", f"where = ['{present}']")
+        assert len(apply(asked, text.format("float[2] y", "y = Dropout(x)"))[1].matches) == count
+    split = rule_of("y, z = Split<axis = @a>(x, s)", "y, z = Split<axis = @a>(x, s)  ", "where = ['rank(x) == 1']")
+    graph, _ = apply(split, "g (float[2] x) => (float[2] y) { y = Split<axis = 0>(x) }")
+    assert lines(graph) == ["y = Split<axis=0>(x)"]
+
+
+def test_what_the_nearest_miss_lacks_is_said_with_the_values() -> None:
+    text = "g (float[2,3] x) => (float[2,3] y, float[2,3] z) { a = Exp(x) y = Relu(a) r = Relu(x) z = Relu(r) }"
+    rule = rule_of("a = Exp(x)  y = Relu(a)", "y = Relu(x)", "where = ['shape(x) == [4]']")
+    _, found = apply(rule, text)
+    nearest = max(found.misses, key=lambda miss: miss.reach)
+    assert nearest.where == "Relu_1"
+    assert nearest.reason == "where[0] does not hold: shape(x) == [4] (x float32[2,3])"
+    _, found = apply(
+        rule_of("y = com.microsoft.Gelu(x)", "y = Relu(x)"), "g (float[2] x) => (float[2] y) { y = Gelu(x) }", 20
+    )
+    assert reasons(found) == ["com.microsoft.Gelu is wanted where Gelu is (at 'Gelu_0')"]
 
 
 def test_what_is_alike_is_found_in_the_order_of_the_graph() -> None:

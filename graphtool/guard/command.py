@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from graphtool.errors import show
-from graphtool.guard import child
+from graphtool.guard import child, phases
 from graphtool.guard.limits import Limits
 from graphtool.guard.watch import TICK, Watch
 
@@ -99,6 +99,7 @@ def _end(action: Callable[[], None], prepare: Callable[[], None]) -> None:
                 stream.flush()
         with contextlib.suppress(BaseException):
             atexit._run_exitfuncs()
+        phases.tell("over")
         os._exit(code)
 
 
@@ -126,7 +127,7 @@ def _wait(watch: Watch, signals: set[signal.Signals]) -> int:
 
 
 def _code(watch: Watch, status: int) -> int:
-    if status >= 0:
+    if status >= 0 and watch.over:
         return status
     with contextlib.suppress(OSError, ValueError):
         if sys.stderr.isatty():  # a progress line may be half drawn, and the cursor hidden

@@ -34,6 +34,7 @@ class Watch:
         self.made: dict[str, None] = {}  # what to remove should the child die, in order
         self.fault = ""  # why it was killed
         self.interrupted = False
+        self.over = False  # it came to its end, and was not ended by some code that it called
         self._pipes = {messages: b"", chatter: b""}
         self._messages, self._chatter = messages, chatter
         for pipe in self._pipes:
@@ -75,6 +76,8 @@ class Watch:
                 self.made[path] = None
             case "kept", path:
                 self.made.pop(path, None)
+            case ["over"]:
+                self.over = True
             case "limits", memory, seconds:
                 self.limits = Limits(
                     int(memory) if memory else self.limits.memory, float(seconds) if seconds else self.limits.seconds

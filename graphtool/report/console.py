@@ -118,7 +118,8 @@ def _print_step(step: Step) -> None:
     line(f"  matched {names(match.where for match in step.matches)}")
     if step.misses:
         more = f" and {len(step.misses) - 1} more (--dry-run lists them)" if len(step.misses) > 1 else ""
-        line(f"  not matched: {show(step.misses[0].where)}: {show(step.misses[0].reason, 200)}{more}", "dim")
+        nearest = max(step.misses, key=lambda miss: miss.reach)
+        line(f"  not matched: {show(nearest.where)}: {show(nearest.reason, 200)}{more}", "dim")
     if step.changes is not None and step.verdict is None and max(step.nodes) > MANY_NODES:
         line(f"  {counts_line(op_counts(step.changes.before, step.changes.after))}; graphtool diff lists all", "dim")
     elif step.diff is not None:

@@ -134,6 +134,20 @@ class Builder:
         self._keys: dict[Key, str] = {}  # of the new ones
         self.used: set[str] = set()  # values that a new node reads
 
+    def statements(self) -> Sequence[PatternNode]:
+        """Return the statements that are needed: not those for outputs that the old node does not have."""
+        made, plan = self.binding.made, self.plan
+        if all(map(made, plan.roots)):
+            return plan.nodes
+        needed = {name for name in plan.roots if made(name)}
+        needed.update(source for name, source in plan.forwards if made(name))
+        found = []
+        for node in reversed(plan.nodes):
+            if not needed.isdisjoint(node.outputs):
+                needed.update(node.inputs)
+                found.append(node)
+        return found[::-1]
+
     def node(self, wanted: PatternNode) -> NodeProto:
         """Return the node for one statement."""
         graph = self.graph
@@ -151,6 +165,8 @@ class Builder:
             else:
                 self.made[name] = graph.names.fresh_value(f"{self.stem}/{name}")
             outputs.append(self.made[name])
+        while len(outputs) > 1 and not outputs[-1]:
+            outputs.pop()
         node = NodeProto(op_type=wanted.op_type, domain=wanted.domain, input=inputs, output=outputs)
         if wanted.op_of is not None:
             maker, _ = self._source(wanted.op_of)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
+import numpy as np
 from onnx import helper
 
 from graphtool.graph import Graph
 from graphtool.graph.contents import Content
 from graphtool.graph.forms import Virtual
-from graphtool.graph.values import Shape
+from graphtool.graph.values import Shape, Value
 from graphtool.rewrite.binding import Bound
 from graphtool.rewrite.refs import Array, TensorRef, Tensors
 
+_FEW, _SHOWN = 8, 60  # elements and characters of a value in a message
 _QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
 
 
@@ -73,19 +75,46 @@ class View:
         return False
 
 
+def told(names: Iterable[str], env: Mapping[str, object]) -> str:
+    """Return in a few words what those of ``names`` are that have a value here: ``x float32[2,3], k 4``."""
+    shown = []
+    for name in sorted(names):
+        try:
+            value = env[name]
+        except KeyError:
+            continue
+        if isinstance(value, Tensors):
+            shown.append(f"{name} {len(value.refs)} values")
+        elif not isinstance(value, TensorRef):
+            shown.append(f"{name} {value.tolist() if isinstance(value, np.ndarray) else value}"[:_SHOWN])
+        elif not value.present:
+            shown.append(f"{name} absent")
+        elif (known := value.known) is not None and known.size <= _FEW:
+            shown.append(f"{name} {known.dtype.name} {known.tolist()}"[:_SHOWN])
+        else:
+            shown.append(f"{name} {Value(name, value.dtype or 0, value.shape).type_text()}")
+    return ", ".join(shown)
+
+
 class Environment(dict[str, object]):
     """What expressions read: a value of the match is looked up when it is asked for, since that may cost an inference.
 
     ``values`` are those of the match by the names of the pattern, ``read`` the names that expressions read: a value
-    that only a replacement reads is no entry, for it is no constant.
+    that only a replacement reads is no entry, for it is no constant. ``made`` are the names of outputs, which
+    a node may not have.
     """
 
-    def __init__(self, view: View, values: Mapping[str, Bound], read: AbstractSet[str]) -> None:
+    def __init__(
+        self, view: View, values: Mapping[str, Bound], read: AbstractSet[str], made: Container[str] = ()
+    ) -> None:
         self._view = view
         self._values = values
         self._read = read
+        self._made = made
 
     def __missing__(self, name: str) -> object:
+        if name in self._made and name in self._read and name not in self._values:
+            return self._view.tensor("")
         if name not in self._values or name not in self._read:
             if "@" + name in self:  # asked for as often, and an error costs more
                 return self["@" + name]

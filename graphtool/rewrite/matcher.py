@@ -49,7 +49,7 @@ class Matcher:
         self.tell = tell
         self.last = len(pattern.nodes) - 1
         self.binding = Binding()
-        self.reason = ""
+        self.reason, self.reach = "", -1  # of the attempt that got furthest, and how many statements that found
         self._rows = graph.index.rows
         self.outputs = frozenset(info.name for info in graph.header.output)
         self._versions = {node.domain: graph.opset(node.domain) for node in pattern.nodes}
@@ -64,12 +64,11 @@ class Matcher:
         self._has_inner = any(n.chain or not open_names.issuperset(filter(None, n.outputs)) for n in pattern.nodes)
         self.screen = Screen(graph, pattern, optional, constants, self._versions)  # for the caller, who has no reason
         self._trail: list[tuple[dict[str, Bound] | dict[int, int], str | int]] = []
-        self._reach = -1
         self._looks = 0
 
     def attempt(self, slot: int, accept: Then) -> bool:
         """Try the last statement at the node in ``slot``; ``accept`` is called for each way until it returns True."""
-        self.reason, self._reach, self._looks = "", -1, 0
+        self.reason, self.reach, self._looks = "", -1, 0
         self.binding = Binding()
         self._trail = []
         then = partial(self._rest, accept) if self.last or self._has_inner else accept
@@ -88,7 +87,7 @@ class Matcher:
                 if isinstance(value, str) and value:
                     readers = [s for s in self.graph.index.reader_slots(value) if s not in slots.values()]
                     if not readers and self.tell:
-                        self._miss(f"no other {'|'.join(wanted.op_types)} reads {quoted(value)}")
+                        self._miss(f"no other {wanted.text()} reads {quoted(value)}")
                     return any(self._node(number, slot, partial(self._rest, accept)) for slot in readers)
         self._miss("a statement reads no value that is known here")  # its readers are elsewhere: no connection upward
         return False
@@ -107,7 +106,7 @@ class Matcher:
         binding = self.binding
         self._looks += 1
         if self._looks > MAX_LOOKS:  # commutative operators that lead to the same nodes again: 2^depth ways
-            self.reason, self._reach = f"given up after a look at {MAX_LOOKS} nodes", len(self.pattern.nodes) + 2
+            self.reason, self.reach = f"given up after a look at {MAX_LOOKS} nodes", len(self.pattern.nodes) + 2
             return False
         if row is None or not self._is_op(number, slot, row):
             return False
@@ -139,8 +138,7 @@ class Matcher:
         while inputs and not inputs[-1]:
             inputs.pop()
         if wanted.many:
-            least = len(wanted.inputs) - len(wanted.many)
-            if len(inputs) < least and self.tell:
+            if self.tell and len(inputs) < (least := len(wanted.inputs) - len(wanted.many)):
                 self._miss(f"{len(inputs)} inputs where at least {least} are wanted{self._at(slot)}")
             return self._parted(wanted, wanted.inputs, inputs, then)
         if len(inputs) > len(wanted.inputs):
@@ -148,7 +146,7 @@ class Matcher:
                 self._miss(f"{len(inputs)} inputs where at most {len(wanted.inputs)} are wanted{self._at(slot)}")
             return False
         inputs += [""] * (len(wanted.inputs) - len(inputs))
-        if wanted.chain and self._longer(number, wanted, inputs, then):
+        if wanted.chain and self._longer(number, wanted, slot, inputs, then):
             return True
         if self._inputs(wanted.inputs, inputs, 0, then):
             return True
@@ -201,7 +199,7 @@ class Matcher:
         slot = self.graph.index.producer_slot(value) if isinstance(value, str) else None
         if slot is None:
             if self.tell:
-                wanted = "|".join(self.pattern.nodes[number].op_types)
+                wanted = self.pattern.nodes[number].text()
                 self._miss(f"{name} is to come from {wanted}, but {shown(value)} is an input or a constant")
             return None
         row = self._rows[slot]
@@ -215,8 +213,9 @@ class Matcher:
         if same_op(self.pattern.nodes[number], row):
             return True
         if self.tell:
-            wanted = "|".join(self.pattern.nodes[number].op_types)
-            self._miss(f"{wanted} is wanted where {show(row.op_type)} is{self._at(slot)}")
+            wanted = self.pattern.nodes[number]
+            found = f"{row.domain}.{row.op_type}" if row.op_type in wanted.op_types else row.op_type
+            self._miss(f"{wanted.text()} is wanted where {show(found.removeprefix('.'))} is{self._at(slot)}")
         return False
 
     def _parted(self, wanted: PatternNode, names: Sequence[str], given: Sequence[Operand], then: Then) -> bool:
@@ -247,26 +246,33 @@ class Matcher:
             self._undo(mark)
         return False
 
-    def _longer(self, number: int, wanted: PatternNode, inputs: list[Operand], then: Then) -> bool:
-        """Let one more link of a chain take part: the longest chain is tried first, each shorter one after it."""
-        links = self.binding.links.get(number, ())
-        value = inputs[0]
-        slot = self.graph.index.producer_slot(value) if isinstance(value, str) else None
-        row = self._rows[slot] if slot is not None else None
-        if slot is None or row is None or len(links) >= MAX_LINKS or not same_op(wanted, row):
-            return False
-        if slot in self.binding.slots.values() or len(row.outputs) != 1:
-            return False
-        if self._attributes(wanted, slot) is not None:
-            return False
-        own = self._inputs_of(number, slot, row)
-        if own[1:] != inputs[1:]:
-            return False
-        self.binding.links[number] = (slot, *links)
-        if self._longer(number, wanted, own, then) or self._inputs(wanted.inputs, own, 0, then):
-            return True
-        self.binding.links[number] = links
+    def _longer(self, number: int, wanted: PatternNode, slot: int, inputs: list[Operand], then: Then) -> bool:
+        """Let more links of a chain take part: the longest chain is tried first, each shorter one after it."""
+        links: list[tuple[int, list[Operand]]] = []  # with their inputs, upwards
+        own = inputs
+        while len(links) < MAX_LINKS and (above := self._link(wanted, slot, own[0])) is not None:
+            slot, own = above, self._inputs_of(number, above, self.graph.row_at(above))
+            if own[1:] != inputs[1:]:
+                break
+            links.append((slot, own))
+        for length in range(len(links), 0, -1):
+            self.binding.links[number] = tuple(link for link, _ in reversed(links[:length]))
+            if self._inputs(wanted.inputs, links[length - 1][1], 0, then):
+                return True
+        self.binding.links.pop(number, None)
         return False
+
+    def _link(self, wanted: PatternNode, slot: int, value: Operand) -> int | None:
+        """Return the node before the one in ``slot`` in a chain; None where ``value`` comes from no node like it."""
+        above = self.graph.index.producer_slot(value) if isinstance(value, str) else None
+        row = self._rows[above] if above is not None else None
+        if above is None or row is None or not same_op(wanted, row) or len(row.outputs) != 1:
+            return None
+        if above in self.binding.slots.values() or self._attributes(wanted, above) is not None:
+            return None
+        if fault := self._read_outside(above, {slot}, ()):
+            self._miss(fault, bonus=1)
+        return None if fault else above
 
     def _inputs_of(self, number: int, slot: int, row: Row) -> list[Operand]:
         wanted = self.pattern.nodes[number]
@@ -309,14 +315,9 @@ class Matcher:
         slots = set(self.binding.all_slots())
         for number in self.binding.slots:
             places = self.pattern.nodes[number].outputs
-            for link in self.binding.links.get(number, ()):
-                fault = self._read_outside(link, slots, ())
-                if fault:
-                    return fault
-            if not self._open.issuperset(name for name in places if name):
-                fault = self._read_outside(self.binding.slots[number], slots, places)
-                if fault:
-                    return fault
+            inner = not self._open.issuperset(filter(None, places))
+            if inner and (fault := self._read_outside(self.binding.slots[number], slots, places)):
+                return fault
         return None
 
     def _read_outside(self, slot: int, slots: set[int], places: Sequence[str]) -> str | None:
@@ -345,5 +346,5 @@ class Matcher:
 
     def _miss(self, reason: str, bonus: int = 0) -> None:
         reach = len(self.binding.slots) + bonus
-        if self.tell and reach > self._reach:
-            self._reach, self.reason = reach, reason
+        if self.tell and reach > self.reach:
+            self.reach, self.reason = reach, reason

@@ -69,21 +69,24 @@ class Native(NamedTuple):
         where = f"native pass {quoted(self.name)} of {_distribution(point)}"
         try:
             function = point.load()
-        except MemoryError:
+        except (MemoryError, KeyboardInterrupt):
             raise
-        except Exception as error:  # importing somebody else's module raises what it likes
+        except BaseException as error:  # importing somebody else's module raises what it likes, SystemExit too
             raise PassError(f"{where} cannot be loaded: {type(error).__name__}: {show(error, 300)}") from error
         if not callable(function):
             raise PassError(f"{where} is {type(function).__name__}, not a function")
+        before = graph.snapshot()
         try:
             result = guarded(surgeon_pass(function) if wants_surgeon(function) else function, graph, params)
             graph.commit()
             graph.reindex()  # it may have edited the protobuf itself
-            return result
         except PassError as error:
             raise PassError(f"{where}: {error}") from error.__cause__
         except GraphtoolError as error:
             raise PassError(f"{where}: {error}") from error
+        if isinstance(result, Applied) and not result.matches and graph.snapshot() != before:
+            raise PassError(f"{where} changed the graph and returned no match; nobody would look at what it did")
+        return result
 
 
 @lru_cache(maxsize=1)

@@ -50,6 +50,10 @@ class PatternNode(NamedTuple):
     op_types: tuple[str, ...] = ()
     op_of: str | None = None
 
+    def text(self) -> str:
+        """Return what it is a statement of, as it is written: ``Relu|Clip``, ``com.microsoft.Gelu``."""
+        return f"{self.domain}." * bool(self.domain) + "|".join(self.op_types)
+
 
 @dataclass(frozen=True)
 class Pattern:

@@ -25,11 +25,12 @@ class Match(NamedTuple):
 
 
 class Miss(NamedTuple):
-    """A node that a body was tried on, and the reason why it did not apply."""
+    """A node that a body was tried on, and the reason why it did not apply; ``reach`` is how much of it fitted."""
 
     where: str
     body: str
     reason: str
+    reach: int = 0
 
 
 @dataclass(slots=True)

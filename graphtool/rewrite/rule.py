@@ -21,7 +21,7 @@ from graphtool.rewrite.copies import TOO_LARGE, Copies
 from graphtool.rewrite.endless import FEW_MATCHES, most_matches
 from graphtool.rewrite.expr import Expr, ExprError
 from graphtool.rewrite.expr_compile import ABSENT
-from graphtool.rewrite.facts import Environment, View
+from graphtool.rewrite.facts import Environment, View, told
 from graphtool.rewrite.forwarding import Forwards, forwarding
 from graphtool.rewrite.matcher import Matcher, Then
 from graphtool.rewrite.pattern import FORWARD, Pattern
@@ -29,6 +29,7 @@ from graphtool.rewrite.result import Applied, Match, Miss, alias, label
 from graphtool.rewrite.selection import Offer
 
 Params = Mapping[str, object]
+_NO_REASON = ("", -1)
 NO_CHANGE = "it would change nothing"
 MAX_AROUND = 2_000  # nodes looked at for a way from one root of a match back into it
 
@@ -159,11 +160,11 @@ class _Sweep:
                 if row is None:
                     continue
                 name = label(self.graph.node_at(slot)) if self.tell else ""
-                reason = self._try(slot, row)
+                reason, reach = self._try(slot, row)
                 if self.tell:
                     misses.pop(slot, None)
                     if reason:
-                        misses[slot] = Miss(name, self.rule.name, reason)
+                        misses[slot] = Miss(name, self.rule.name, reason, reach)
                 count = len(self.result.matches)
                 if count > FEW_MATCHES and count > (allowed := allowed or most_matches(self.graph, at_first)):
                     raise PassError(f"{self.rule.name} matches its own result without end; it was stopped")
@@ -191,26 +192,28 @@ class _Sweep:
         row = self.graph.row(slot)
         return row is not None and row.op_type in self.anchors
 
-    def _try(self, slot: int, row: Row) -> str:
-        """Apply the rule at ``slot`` in the first way that holds; return why none does."""
+    def _try(self, slot: int, row: Row) -> tuple[str, int]:
+        """Apply the rule at ``slot`` in the first way that holds; return why none does, and how far it got."""
         if not self.tell:
             for matcher, accept in self.by_type.get(row.op_type, ()):
                 if matcher.screen.passes(row.inputs) and matcher.attempt(slot, accept):
                     break
-            return ""
-        reason = ""
+            return _NO_REASON
+        reason = _NO_REASON
         for matcher, accept in self.matchers:  # each has a reason
             self.refusal = ""
             if matcher.attempt(slot, accept):
-                return ""
-            reason = self.refusal or reason or matcher.reason
+                return _NO_REASON
+            now = (self.refusal, len(matcher.pattern.nodes) + 1) if self.refusal else (matcher.reason, matcher.reach)
+            if now[0] and now[1] > reason[1]:
+                reason = now
         return reason
 
     def _accept(self, matcher: Matcher, plan: Plan) -> bool:
         """Replace what the matcher has found where the conditions hold, else note why not."""
         binding = matcher.binding
         try:
-            env = self._environment(binding)
+            env = self._environment(binding, plan)
             if env is None:
                 return False
             match, touched = self._replace(plan, binding, env)
@@ -222,9 +225,9 @@ class _Sweep:
         self.again.update(dict.fromkeys(touched))
         return True
 
-    def _environment(self, binding: Binding) -> dict[str, object] | None:
+    def _environment(self, binding: Binding, plan: Plan) -> dict[str, object] | None:
         """Return what the replacement reads; None, and why, where a condition does not hold."""
-        env: dict[str, object] = Environment(self.view, binding.values, self.read)
+        env: dict[str, object] = Environment(self.view, binding.values, self.read, plan.sources)
         if self.params:
             env.update(self.params)
         for name, value in binding.attributes.items():
@@ -237,7 +240,9 @@ class _Sweep:
         for number, expression in enumerate(self.rule.wheres):
             value = expression.quiet(env)
             if value is False or (value is not True and not expression.decides(value)):
-                self.refusal = f"where[{number}] does not hold: {expression.text}" if self.tell else ""
+                if self.tell:
+                    seen = told((*expression.names, *("@" + name for name in expression.attributes)), env)
+                    self.refusal = f"where[{number}] does not hold: {expression.text}" + (f" ({seen})" if seen else "")
                 return None
         for name, expression in self.rule.lets:
             env[name] = expression.quiet(env)
@@ -255,8 +260,8 @@ class _Sweep:
         if len(roots) > 1:
             self._check_acyclic(old_slots, roots)
         build = Builder(graph, self.constants, plan, binding, env)
-        built = [build.node(node) for node in plan.nodes]
-        forwards = [(binding.made(made), build.forward(source)) for made, source in plan.forwards]
+        built = [build.node(node) for node in build.statements()]
+        forwards = [(made, build.forward(source)) for name, source in plan.forwards if (made := binding.made(name))]
         if forwards:
             forwards = self.forwards.ordered(forwards, {name for node in built for name in node.output[:]})
         elif len(built) == len(old_slots) and build.is_there(built, outputs):

@@ -75,9 +75,9 @@ def guarded(function: Callable[..., object], *arguments: object) -> object:
     try:
         with redirect_stdout(sys.stderr):  # stdout is for results: --json must stay JSON
             return function(*arguments)
-    except (GraphtoolError, MemoryError):
+    except (GraphtoolError, MemoryError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # sys.exit() would end the command as if all were well
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if frame.filename != __file__]
         place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
