@@ -193,7 +193,7 @@ def _why_unmatched(graph: Graph, stage: Stage, misses: Sequence[Miss]) -> str:
     more = f" (and {len(misses) - 1} more)" if len(misses) > 1 else ""
     nearest = max(misses, key=lambda miss: miss.reach)
     where = f"{show(nearest.where)}: " if nearest.where else ""  # of no node: a parameter is missing
-    return f"{where}{nearest.reason}" + ("" if len(reasons) == 1 and len(misses) == 1 else more)
+    return f"{where}{nearest.text()}" + ("" if len(reasons) == 1 and len(misses) == 1 else more)
 
 
 def _structural_fault(before: Graph, after: Graph, stage: Stage, outcome: Outcome) -> str | None:

@@ -143,7 +143,7 @@ def over_budget(state: Run, budgets: Sequence[Budget]) -> list[str]:
 
 def broken_text(step: Step) -> str:
     """Return which promise a step broke, and how."""
-    if step.verdict is not None and step.verdict.rule == "measured":
+    if step.verdict is not None and step.verdict.rule == "measured" and "budget" in step.reason:
         return f"{step.name} is over its budget: {step.reason}"
     return f"{step.name} broke its promise '{step.stage.spec.parity}': {step.reason}"
 

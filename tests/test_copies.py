@@ -17,8 +17,8 @@ from graphtool.graph import Graph
 from graphtool.graph.growth import SLACK, Bound, file_bytes
 from graphtool.graph.index import Index
 from graphtool.rewrite import Catalog, Outcome, apply_stage
-from graphtool.rewrite.catalog import parse_pipeline
 from graphtool.rewrite.passfile import parse_pass
+from graphtool.rewrite.stages import parse_pipeline
 
 
 def _optimized(graph: Graph) -> Graph:

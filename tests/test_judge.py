@@ -372,3 +372,13 @@ def test_truth_can_be_asked_for_where_noise_would_do() -> None:
 def test_a_feed_for_another_model_is_refused() -> None:
     with pytest.raises(FeedError, match="no input 'z'"):
         judged(model_of(NEG, 17), "output_fp16", Feed({"z": np.zeros((4, 8), np.float32)}))
+
+
+def test_a_lossy_pass_must_not_lose_numbers(tmp_path: Path) -> None:
+    """A mask by arithmetic in place of a Where: minus infinity times zero, say."""
+    (tmp_path / "masked.toml").write_text(
+        'summary = "s"\nwhy = "w"\nparity = "lossy"\n[[rewrite]]\nmatch = "y = Relu(x)"\n'
+        'replace = "z = Sub(x, x)  y = Div(z, z)"\n'
+    )
+    run = judged(model_of("g (float[4] s) => (float[4] y) { y = Relu(s) }", 17), str(tmp_path / "masked.toml"))
+    assert (run.steps[0].status, run.steps[0].reason) == ("broken", "output 'y': 4 numbers became infinite or NaN")

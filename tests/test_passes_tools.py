@@ -75,7 +75,7 @@ def test_reasons_are_grouped_and_with_all_each_node_is_named(net: Cli) -> None:
     text = net.ok("passes", "explain", "./deaf.toml", "net.onnx")
     assert "  not at 2 nodes: rewrite[0]: where[0] does not hold: rank(x) == 2\n    relu2, relu4\n" in text
     text = net.ok("passes", "explain", "./deaf.toml", "net.onnx", "--all")
-    assert "  not at relu4 (Relu): rewrite[0]: where[0] does not hold: rank(x) == 2\n" in text
+    assert "  not at relu4 (Relu): rewrite[0]: where[0] does not hold: rank(x) == 2 (x float32[" in text
     assert text.count("not at ") == 3 and fit_for_a_terminal(text)
 
 

@@ -10,6 +10,8 @@ import pytest
 from graphtool.errors import PassError
 from graphtool.rewrite import Catalog, load_pass
 from graphtool.rewrite.passfile import MAX_FILE
+from graphtool.rewrite.stages import parse_pipeline
+from graphtool.rewrite.unfit import check_statements
 
 TOP = 'summary = "s"\nwhy = "w"\nparity = "exact"\n'
 RULE = "[[rewrite]]\nmatch = 'y = Relu(x)'\nreplace = 'y = Neg(x)'\n"
@@ -695,3 +697,54 @@ def test_nested_calls_are_told(tmp_path: Path, match: str, at: str) -> None:
     with pytest.raises(PassError, match=r"; calls do not nest: give the inner one a name$") as caught:
         load_pass(file)
     assert f" at '{at}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("match", "replace", "fault"),
+    [
+        ("y = Relu(x)", "y = Relu(x, x)", "rewrite[0].replace: Relu has at most 1 input, not 2"),
+        ("y = Relu(x)", "y, z = Relu(x)", "rewrite[0].replace: Relu has at most 1 output, not 2"),
+        ("y = Relu(x)", "y = LeakyRelu<aplha = 3.0>(x)",
+         "rewrite[0].replace: LeakyRelu has no attribute 'aplha'; did you mean 'alpha'?"),
+        ("y = Transpose<prem = @p>(x)", "y = x",
+         "rewrite[0].match: Transpose has no attribute 'prem'; did you mean 'perm'?"),
+        # what is only looked for may be somebody's own, each opset counts, and another domain's may be anything
+        ("y = Relu<_trace = @t>(x)", "y = Relu(x)", ""),
+        ("y = Squeeze<axes = @a>(x)", "y = Clip<min = 0.0>(x)", ""),
+        ("y = my.Relu<any = 1>(x, x, x)", "y = Odd<any = 1>(x)", ""),
+        ("y = Concat<axis = @a>(*xs)", "y = Sum(*xs)", ""),
+    ],
+)  # fmt: skip
+def test_statements_that_no_opset_has_are_found_when_the_file_is_read(
+    tmp_path: Path, match: str, replace: str, fault: str
+) -> None:
+    file = tmp_path / "own.toml"
+    rewrite = f'[[rewrite]]\nmatch = "{match}"\nreplace = "{replace}"\n'
+    file.write_text(f'summary = "s"\nwhy = "w"\nparity = "exact"\n{rewrite}')
+    if not fault:
+        Catalog().get(str(file))
+        return
+    with pytest.raises(PassError) as error:
+        Catalog().get(str(file))
+    assert str(error.value) == f"{file}: {fault}"
+
+
+def test_an_edit_sets_attributes_that_there_are(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    edit = '[[edit]]\nselect = { op = "Resize" }\nset = { moode = "nearest" }\nunset = ["anything"]\n'
+    file.write_text(f'summary = "s"\nwhy = "w"\nparity = "lossy"\n{edit}')
+    with pytest.raises(PassError, match=r"edit\[0\].set: Resize has no attribute 'moode'; did you mean 'mode'"):
+        Catalog().get(str(file))
+
+
+def test_every_shipped_statement_is_one_of_onnx() -> None:
+    for name in Catalog().names:
+        check_statements(Catalog().get(name), name)
+
+
+def test_a_path_in_a_sequence_is_beside_the_file(tmp_path: Path) -> None:
+    head = 'summary = "s"\nwhy = "w"\nparity = "exact"\n'
+    (tmp_path / "inner.toml").write_text(head + '[[rewrite]]\nmatch = "y = Relu(x)"\nreplace = "y = Abs(x)"\n')
+    outer = tmp_path / "outer.toml"
+    outer.write_bytes(b"\xef\xbb\xbf" + f'{head}sequence = ["./inner.toml"]\n'.encode())  # as some editors save
+    assert parse_pipeline(str(outer), Catalog())[0].spec.sequence == (str(tmp_path / "inner.toml"),)

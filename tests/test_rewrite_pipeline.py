@@ -157,7 +157,7 @@ def test_why_nothing_matched(house: House) -> None:
     house.add("two", "exact", RELU_TO.format("y = Abs(x)") + "where = ['rank(x) == 9']\n")
     cases = {
         "fuse_transposes": (RELU, "the model has no node that it is for"),
-        "two": (RELU, "Relu_1: where[0] does not hold: rank(x) == 9"),
+        "two": (RELU, "Relu_1: where[0] does not hold: rank(x) == 9 (x float32[2,3])"),
         "fuse_gelu": (RELU, "it needs opset >=20; the model has 17"),
         "remove_identity": (
             "g (float[2] x) => (float[2] a, float[2] b) { a = Identity(x) b = Identity(x) }",

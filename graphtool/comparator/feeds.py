@@ -17,8 +17,7 @@ from graphtool.errors import FeedError, GraphtoolError
 from graphtool.graph import Graph
 from graphtool.parity.budget import METRICS, Budget
 from graphtool.parity.feed import Feed
-from graphtool.parity.metrics import Figures
-from graphtool.parity.panel import finite
+from graphtool.parity.metrics import Figures, finite
 from graphtool.parity.runerror import RunError
 from graphtool.parity.trials import Trial, on_sizes_that_run
 

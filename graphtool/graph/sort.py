@@ -69,11 +69,14 @@ def _on_cycle(needs: Sequence[set[int]], left: set[int]) -> int:
     return place
 
 
-def remove_unused(graph: Graph, gone: dict[int, NodeProto] | None = None) -> int:
+def remove_unused(graph: Graph, gone: dict[int, NodeProto] | None = None, inside: list[NodeProto] | None = None) -> int:
     """Remove every node, initializer and local function that nothing needs; return how many nodes went.
 
-    ``gone`` takes up the nodes by slot.
+    ``gone`` takes up the nodes by slot, ``inside`` those of bodies.
     """
+    inner: list[NodeProto] = [] if inside is None else inside
+    for body in graph.bodies():  # first, since what only they read goes too
+        _remove_in_body(body, inner)
     slots: Sequence[int] = graph.live_slots()
     # annotations keep scales: when one goes, so may nodes that nothing has touched
     if graph.journal is not None and not graph.header.quantization_annotation:
@@ -82,7 +85,16 @@ def remove_unused(graph: Graph, gone: dict[int, NodeProto] | None = None) -> int
     _drop_notes(graph)
     drop_unread(graph, [*graph.initializers, *(t.values.name for t in graph.header.sparse_initializer)])
     _drop_functions(graph)
-    return count
+    return count + len(inner)
+
+
+def _remove_in_body(body: Graph, gone: list[NodeProto]) -> None:
+    for inner in body.bodies():
+        _remove_in_body(inner, gone)
+    own: dict[int, NodeProto] = {}
+    remove_nodes(body, body.live_slots(), set(), gone=own)
+    gone += (own[slot] for slot in sorted(own))
+    drop_unread(body, [*body.initializers, *(t.values.name for t in body.header.sparse_initializer)])
 
 
 def remove_nodes(

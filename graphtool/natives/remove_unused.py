@@ -18,8 +18,9 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
     """Remove what nothing needs; graph inputs stay."""
     weights, others = _weights(graph), _others(graph)
     nodes: dict[int, NodeProto] = {}
-    remove_unused(graph, nodes)
-    gone = [label(nodes[slot]) for slot in sorted(nodes, key=graph.rank)]
+    inside: list[NodeProto] = []
+    remove_unused(graph, nodes, inside)
+    gone = [label(node) for node in (*inside, *(nodes[slot] for slot in sorted(nodes, key=graph.rank)))]
     for before, after, words in ((weights, _weights(graph), "weight {}"), (others, _others(graph), "{}")):
         if len(before) > len(after):
             gone += [words.format(name) for name in (Counter(before) - Counter(after)).elements()]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from graphtool.errors import UsageError
 from graphtool.parity.classes import class_figures, top5_agreement
+from graphtool.parity.containers import joined
 from graphtool.parity.eps import eps_of, is_extension
 from graphtool.parity.spread import NONE, Errors, Spread
 
@@ -297,3 +298,20 @@ def _compare_objects(before: Array, after: Array) -> Figures:
         snr=-distance if changed else math.inf,
         psnr=-distance if changed else math.inf,
     )
+
+
+def finite(array: Array) -> bool:
+    """Whether an array, of whatever type or a sequence, has no infinity and no NaN."""
+    return bool(np.all(_is_number(array)))
+
+
+def lost(before: Array, after: Array) -> int:
+    """Return how many numbers of one shape became an infinity or NaN."""
+    return 0 if finite(after) else int(np.count_nonzero(_is_number(before) & ~_is_number(after)))
+
+
+def _is_number(array: Array) -> Any:
+    array = joined(array)
+    if eps_of(array.dtype) == 0:
+        return np.True_
+    return np.isfinite(array.astype(np.float32) if is_extension(array.dtype) else array)

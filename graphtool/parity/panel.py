@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from graphtool.errors import FeedError
@@ -15,10 +14,9 @@ from graphtool.graph import Graph
 from graphtool.parity.adapt import KINDS
 from graphtool.parity.alone import judge_alone
 from graphtool.parity.budget import Budget
-from graphtool.parity.containers import joined
-from graphtool.parity.eps import eps_of, is_extension
 from graphtool.parity.feed import Feed
 from graphtool.parity.judge import Closing, Judge
+from graphtool.parity.metrics import finite
 from graphtool.parity.record import Needed
 from graphtool.parity.runerror import RunError
 from graphtool.parity.runnable import Meanings
@@ -220,15 +218,6 @@ def _severity(verdict: Verdict) -> tuple[bool, int, float, float]:
     most = max([most, *(truth.after / max(truth.allowed, 5e-324) for truth in verdict.truths)])
     shown = (least, most) if verdict.rule == "measured" else (most, least)
     return (not verdict.ok, _RANK.get(verdict.rule, 3), *shown)
-
-
-def finite(array: Array) -> bool:
-    """Whether an array, of whatever type or a sequence, has no infinity and no NaN."""
-    array = joined(array)
-    if eps_of(array.dtype) == 0:
-        return True
-    wide = array.astype(np.float32) if is_extension(array.dtype) else array
-    return bool(np.isfinite(wide).all())
 
 
 def _on(feed: Feed, error: RunError) -> RunError:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from graphtool.errors import GraphtoolError, quoted
 from graphtool.parity.budget import Budget, broken, own_budgets
 from graphtool.parity.double import NoTruth
-from graphtool.parity.metrics import Figures, compare, equal
+from graphtool.parity.metrics import Figures, compare, equal, lost
 from graphtool.parity.ties import loose_labels
 from graphtool.parity.tolerance import close_tolerance, least_tolerance
 from graphtool.parity.truth import MatchTruth
@@ -73,6 +73,8 @@ def by_class(
     if spec.parity in ("lossy", "float16"):
         given = [b for b in budgets if b.scope in ("", spec.name) and (b.output is None or b.output in figures)]
         reasons = broken([*given, *own_budgets(spec.budget, given, figures)], figures)
+        gone = {name: count for name, (was, now) in pairs.items() if (count := lost(was, now))}
+        reasons += (f"output {quoted(name)}: {count} numbers became infinite or NaN" for name, count in gone.items())
     if any(budget.scope == spec.name for budget in budgets):
         step = figures if reference is standing.before else _since_before(standing, outputs) or figures
         reasons += broken(budgets, step, spec.name)

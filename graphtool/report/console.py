@@ -119,7 +119,7 @@ def _print_step(step: Step) -> None:
     if step.misses:
         more = f" and {len(step.misses) - 1} more (--dry-run lists them)" if len(step.misses) > 1 else ""
         nearest = max(step.misses, key=lambda miss: miss.reach)
-        line(f"  not matched: {show(nearest.where)}: {show(nearest.reason, 200)}{more}", "dim")
+        line(f"  not matched: {show(nearest.where)}: {show(nearest.text(), 200)}{more}", "dim")
     if step.changes is not None and step.verdict is None and max(step.nodes) > MANY_NODES:
         line(f"  {counts_line(op_counts(step.changes.before, step.changes.after))}; graphtool diff lists all", "dim")
     elif step.diff is not None:

@@ -78,7 +78,7 @@ def _print_look(look: Look, everything: bool, indent: int) -> None:
     if everything:
         for miss in look.misses:
             op = f" ({show(look.ops[miss.where])})" if miss.where in look.ops else ""
-            line(f"{space}not at {show(miss.where)}{op}: {miss.body}: {show(miss.reason, _LONG)}")
+            line(f"{space}not at {show(miss.where)}{op}: {miss.body}: {show(miss.text(), _LONG)}")
     else:
         for reason in reasons(look):
             line(f"{space}not at {_count(len(reason.nodes), 'node')}: {reason.body}: {show(reason.text, _LONG)}")
@@ -104,7 +104,13 @@ def explanation_data(found: Explanation) -> dict[str, Any]:
                 "idle": list(look.idle),
                 "matches": [{"where": m.where, "op": look.ops.get(m.where), "body": m.body} for m in look.matches],
                 "misses": [
-                    {"where": m.where, "op": look.ops.get(m.where), "body": m.body, "reason": m.reason}
+                    {
+                        "where": m.where,
+                        "op": look.ops.get(m.where),
+                        "body": m.body,
+                        "reason": m.reason,
+                        "values": m.values,
+                    }
                     for m in look.misses
                 ],
             }

@@ -124,7 +124,11 @@ PASS = {
 LISTED = {key: optional(value) for key, value in PASS.items() if key != "name"}
 PLACE = {"where": TEXT, "op": nullable(TEXT), "body": nullable(TEXT)}
 LOOK = table(
-    pass_=TEXT, unmet=nullable(TEXT), idle=WORDS, matches=many(table(**PLACE)), misses=many(table(**PLACE, reason=TEXT))
+    pass_=TEXT,
+    unmet=nullable(TEXT),
+    idle=WORDS,
+    matches=many(table(**PLACE)),
+    misses=many(table(**PLACE, reason=TEXT, values=TEXT)),
 )
 GOLDEN = _shared("golden", noted("A record and how its check went; reason says why it was skipped.", table(
     name=TEXT, ok=FLAG, status={"enum": ["holds", "fails", "skipped"]}, reason=TEXT, faults=WORDS, lines=WORDS,

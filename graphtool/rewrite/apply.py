@@ -15,7 +15,7 @@ from graphtool.graph.declared import open_states
 from graphtool.graph.journal import Journal
 from graphtool.rewrite.bodies import Body
 from graphtool.rewrite.boundary import Boundary
-from graphtool.rewrite.catalog import Catalog, Stage, parse_pipeline
+from graphtool.rewrite.catalog import Catalog
 from graphtool.rewrite.edit import Edit
 from graphtool.rewrite.endless import Rounds, most_matches
 from graphtool.rewrite.native import Native
@@ -24,6 +24,7 @@ from graphtool.rewrite.region import Region
 from graphtool.rewrite.result import Applied
 from graphtool.rewrite.rule import Rule
 from graphtool.rewrite.selection import Chooser, Offer, Place
+from graphtool.rewrite.stages import Stage, parse_pipeline
 
 
 class Inner(NamedTuple):

@@ -1,18 +1,17 @@
-"""The passes that can be named: those that ship, and pass files given by path; pipelines as text."""
+"""The passes that can be named: those that ship, and pass files given by path."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from graphtool.data import data_dir
 from graphtool.errors import PassError, UsageError, did_you_mean, quoted, show
-from graphtool.rewrite.native import Native
-from graphtool.rewrite.params import Param, escape, resolve, split_raw, stripped, unescape
+from graphtool.rewrite.params import escape
 from graphtool.rewrite.passfile import MAX_FILE, Pass, Semantics, load_pass
-from graphtool.rewrite.selection import WORDS, Selection
+from graphtool.rewrite.stages import parse_pipeline
 
 SHIPPED = "shipped/"  # before a name: the shipped pass, whatever the project calls its own
 _MOST_PASSES = 1000  # that a sequence may be, its inner sequences written out
@@ -100,7 +99,7 @@ class Catalog:
         if name.endswith(".toml"):
             path = Path(name)
             if not is_file(path):
-                raise PassError(f"no pass file {quoted(name)}")
+                raise PassError(f"no pass file {quoted(name)}" + ": it is a folder" * _is_folder(path))
             spec = self._read(path, show(path))
             if self._asked.get(path) is not spec:
                 self._asked[path] = spec
@@ -111,7 +110,12 @@ class Catalog:
         if plain != name:
             paths = [path for path in paths if self._is_own(path)]
         if not paths:
-            raise PassError(f"unknown pass {quoted(name)}{did_you_mean(name, self._paths)}  (graphtool passes list)")
+            hint = did_you_mean(name, self._paths)
+            file = next((path for path in (Path(name), Path(f"{name}.toml")) if is_file(path)), None)
+            if file is not None:
+                hint = "; a pass file is named by its path, which ends in .toml"
+                hint += f": {quoted(_as_path(file))}" if file.suffix == ".toml" else ""
+            raise PassError(f"unknown pass {quoted(name)}{hint}  (graphtool passes list)")
         if len(paths) > 1:
             words = [entry.word for entry in self.entries if entry.name == plain]
             raise PassError(f"pass {quoted(name)} is not one file; say {show(' or '.join(words))}")
@@ -141,6 +145,10 @@ class Catalog:
         if known is not None and known[0] == stamp:
             return known[1]
         spec = load_pass(path, shown, late=self._to_run and self._is_own(path))
+        if not self._is_own(path):  # tests hold the shipped ones to it
+            from graphtool.rewrite.unfit import check_statements
+
+            check_statements(spec, shown)
         self._open.append(place)
         try:
             spec = self._checked_sequence(spec, shown)
@@ -153,7 +161,8 @@ class Catalog:
         """Return the pass with what its sequence names looked up; raises PassError."""
         total = 0
         words = []
-        for number, named in enumerate(spec.sequence):
+        for number, written in enumerate(spec.sequence):
+            named = _beside(spec.path, written)
             shared = self._is_own(spec.path) and len(self._paths.get(named.partition(":")[0], ())) > 1
             word = f"{SHIPPED}{named}" if shared else named
             try:
@@ -205,6 +214,15 @@ def _as_path(path: Path) -> str:
     return str(path) if path.is_absolute() or path.parts[:1] == ("..",) else f"./{path}"
 
 
+def _beside(path: Path, word: str) -> str:
+    """Return a word of the sequence in the file ``path`` with what it names by a path looked for beside that file."""
+    name, colon, rest = word.partition(":")
+    there = path.parent / name
+    if not name.endswith(".toml") or Path(name).is_absolute() or not is_file(there):
+        return word
+    return f"{escape(_as_path(there))}{colon}{rest}"
+
+
 def _project_folders(own: Path) -> list[Path]:
     """Return the project's folder of passes, where there is one and it is not that of a checkout of graphtool."""
     if not _PROJECT.is_dir() or _PROJECT.resolve() == own.resolve():
@@ -234,6 +252,13 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def _place(path: Path) -> Path:
     """Return where a file really is; links in a circle lead nowhere."""
     try:
@@ -248,89 +273,3 @@ def _mentions(path: Path, word: bytes) -> bool:
         return is_file(path) and path.stat().st_size <= MAX_FILE and word in path.read_bytes()
     except OSError:
         return False
-
-
-class Stage(NamedTuple):
-    """A pass and the values of its parameters: one stage of a pipeline; with a ``selection`` not everywhere."""
-
-    spec: Pass
-    params: Mapping[str, object]
-    word: str
-    given: tuple[str, ...] = ()
-    selection: Selection | None = None
-
-    def text(self) -> str:
-        """Return the stage as pipeline text, which :func:`parse_pipeline` reads back to the same stage."""
-        words = [f"{name}={_value_text(self.params[name])}" for name in self.given]
-        if self.selection is not None:
-            items = dict(zip(WORDS, (self.selection.only, self.selection.skip), strict=True))
-            words += [f"{word}={_value_text(list(found))}" for word, found in items.items() if found]
-        return ":".join([escape(self.word), *words])
-
-
-def _value_text(value: object) -> str:
-    if isinstance(value, list):
-        return "+".join(escape(str(item)) for item in value)
-    return escape(str(value).lower() if isinstance(value, bool) else str(value))
-
-
-def parse_pipeline(
-    text: str, catalog: Catalog, given: Mapping[str, Mapping[str, object]] | None = None,
-    fallback: Mapping[str, Mapping[str, object]] | None = None,
-) -> list[Stage]:  # fmt: skip
-    """Return the stages of ``a,b:param=value``; several parameters are joined by ``:``, list items by ``+``.
-
-    ``given`` (``--set``) overrides the text, the text overrides ``fallback`` (a profile), that the pass's default.
-    Every pass takes ``only`` and ``skip``, which choose among its matches (see ``selection``).
-    """
-    stages = []
-    given = given or {}
-    words = [stripped(word) for word in split_raw(text, ",")]
-    if not any(words):
-        raise UsageError("no pass is named; give --passes NAME,NAME  (graphtool passes list)")
-    for word in words:
-        name, *assignments = split_raw(word, ":")
-        name = unescape(name)
-        if not name:
-            raise UsageError(f"an empty pass name in {quoted(text)}")
-        spec = catalog.get(name)
-        own: dict[str, str] = {}
-        for assignment in assignments:
-            key, *value = split_raw(assignment, "=")
-            if not value:
-                raise UsageError(f"{quoted(assignment)} in {quoted(word)} is not PARAM=VALUE")
-            own[key] = "=".join(value)
-        stages.append(_stage(name, spec, own, given.get(spec.name, {}), (fallback or {}).get(spec.name, {})))
-    known = {stage.spec.name for stage in stages}
-    for name in given:
-        if name not in known:
-            raise UsageError(f"--set {name}.…: pass {quoted(name)} is not in the pipeline{did_you_mean(name, known)}")
-    return stages
-
-
-def _stage(
-    word: str, spec: Pass, own: Mapping[str, str], given: Mapping[str, object], fallback: Mapping[str, object]
-) -> Stage:  # fmt: skip
-    kinds = {param.name: param.type for param in spec.params}
-    values: dict[str, object] = dict(fallback)
-    for name, text in own.items():
-        # a list keeps its escapes until its type splits it
-        values[name] = text if kinds.get(name) in ("names", "ints") or name in WORDS else unescape(text)
-    values.update(given)
-    selection = _selection(spec, {name: values.pop(name) for name in WORDS if name in values})
-    resolved = resolve(spec.params, values, spec.name)
-    return Stage(spec, resolved, word, tuple(name for name in kinds if name in values), selection)
-
-
-def _selection(spec: Pass, given: Mapping[str, object]) -> Selection | None:
-    """Return what ``only`` and ``skip`` select; None where neither is given."""
-    items = resolve([Param(name, "names", [], "") for name in WORDS], given, spec.name)
-    only, skip = (tuple(map(str, found)) for found in items.values() if isinstance(found, list))
-    for name in given:
-        if not items[name]:
-            raise PassError(f"{spec.name}: {name}= names no match; write {name}=NODE+NODE")
-    if not given:
-        return None
-    if spec.native is not None and not Native(spec.native).chooses:
-        raise PassError(f"{spec.name} is a native pass and applies as a whole, without {next(iter(given))}=")
-    return Selection(only or None, skip)

@@ -93,7 +93,7 @@ def load_pass(path: Path, shown: str | None = None, late: bool = False) -> Pass:
             raise PassError(f"{file}: not a regular file")
         if path.stat().st_size > MAX_FILE:
             raise PassError(f"{file}: larger than {MAX_FILE} bytes")
-        text = path.read_bytes().decode()
+        text = path.read_bytes().decode("utf-8-sig")  # some editors put a mark in front
         if not late and _DEEP_KEY.search(text):
             raise PassError(f"{file}: not TOML: nested too deep")
         if late:

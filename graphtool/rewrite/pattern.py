@@ -103,6 +103,9 @@ def parse_pattern(text: str) -> Pattern:
     for node in nodes:
         if any(name.startswith((MANY, CHAIN)) for name in node.outputs):
             raise PassError("'*xs' stands for inputs")
+        if node.op_type.startswith(MANY):
+            op = node.op_type.removeprefix(MANY)
+            raise PassError(f"'*{op}(' is no operator; '*' stands before inputs, as in 'y = Concat(*xs)'")
         if not any(node.outputs):
             raise PassError(f"a statement of {quoted(node.op_type)} makes nothing")
         if node.op_type == FORWARD and not (len(node.inputs) == len(node.outputs) == 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -98,7 +99,8 @@ class Reader:
         one = isinstance(value, dict)
         tables = [value] if one else value
         if not isinstance(tables, list) or not all(isinstance(item, dict) for item in tables):
-            raise self.error(key, f"must be tables, [[{key}]]")
+            place = re.sub(r"\[\d+\]", "", self.key(key))
+            raise self.error(key, f"must be tables, [[{place}]]")
         place = self.key(key)
         return [Reader(self.file, t, place if one else f"{place}[{n}]") for n, t in enumerate(tables)]
 

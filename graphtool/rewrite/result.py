@@ -25,12 +25,20 @@ class Match(NamedTuple):
 
 
 class Miss(NamedTuple):
-    """A node that a body was tried on, and the reason why it did not apply; ``reach`` is how much of it fitted."""
+    """A node that a body was tried on, and the reason why it did not apply.
+
+    ``reach`` is how much of it fitted, ``values`` what a condition read that does not hold.
+    """
 
     where: str
     body: str
     reason: str
     reach: int = 0
+    values: str = ""
+
+    def text(self) -> str:
+        """Return the reason with the values."""
+        return f"{self.reason} ({self.values})" if self.values else self.reason
 
 
 @dataclass(slots=True)

@@ -29,7 +29,7 @@ from graphtool.rewrite.result import Applied, Match, Miss, alias, label
 from graphtool.rewrite.selection import Offer
 
 Params = Mapping[str, object]
-_NO_REASON = ("", -1)
+_NO_REASON = ("", -1, "")
 NO_CHANGE = "it would change nothing"
 MAX_AROUND = 2_000  # nodes looked at for a way from one root of a match back into it
 
@@ -115,7 +115,7 @@ class _Sweep:
         self.matchers: list[tuple[Matcher, Then]] = []  # with what becomes of what they find
         self.by_type: dict[str, list[tuple[Matcher, Then]]] = {}  # of the node to begin at
         self.again: dict[int, None] = {}  # nodes that edits of this round touched, to be looked at in the next
-        self.refusal = ""  # why what the matcher found was not replaced, where somebody asks
+        self.refusal = self.values = ""  # why what the matcher found was not replaced, where somebody asks
         self.lets = frozenset(name for name, _ in rule.lets)
         expressions = (*rule.wheres, *(e for _, e in (*rule.defaults, *rule.lets)))
         self.read = frozenset(name for expression in expressions for name in expression.names)
@@ -160,11 +160,11 @@ class _Sweep:
                 if row is None:
                     continue
                 name = label(self.graph.node_at(slot)) if self.tell else ""
-                reason, reach = self._try(slot, row)
+                reason = self._try(slot, row)
                 if self.tell:
                     misses.pop(slot, None)
-                    if reason:
-                        misses[slot] = Miss(name, self.rule.name, reason, reach)
+                    if reason[0]:
+                        misses[slot] = Miss(name, self.rule.name, *reason)
                 count = len(self.result.matches)
                 if count > FEW_MATCHES and count > (allowed := allowed or most_matches(self.graph, at_first)):
                     raise PassError(f"{self.rule.name} matches its own result without end; it was stopped")
@@ -192,8 +192,8 @@ class _Sweep:
         row = self.graph.row(slot)
         return row is not None and row.op_type in self.anchors
 
-    def _try(self, slot: int, row: Row) -> tuple[str, int]:
-        """Apply the rule at ``slot`` in the first way that holds; return why none does, and how far it got."""
+    def _try(self, slot: int, row: Row) -> tuple[str, int, str]:
+        """Apply the rule at ``slot`` in the first way that holds; return why none does: reason, reach and values."""
         if not self.tell:
             for matcher, accept in self.by_type.get(row.op_type, ()):
                 if matcher.screen.passes(row.inputs) and matcher.attempt(slot, accept):
@@ -201,12 +201,12 @@ class _Sweep:
             return _NO_REASON
         reason = _NO_REASON
         for matcher, accept in self.matchers:  # each has a reason
-            self.refusal = ""
+            self.refusal = self.values = ""
             if matcher.attempt(slot, accept):
                 return _NO_REASON
-            now = (self.refusal, len(matcher.pattern.nodes) + 1) if self.refusal else (matcher.reason, matcher.reach)
-            if now[0] and now[1] > reason[1]:
-                reason = now
+            reach = len(matcher.pattern.nodes) + 1 if self.refusal else matcher.reach
+            if reach > reason[1]:
+                reason = (self.refusal or matcher.reason, reach, self.values)
         return reason
 
     def _accept(self, matcher: Matcher, plan: Plan) -> bool:
@@ -241,8 +241,8 @@ class _Sweep:
             value = expression.quiet(env)
             if value is False or (value is not True and not expression.decides(value)):
                 if self.tell:
-                    seen = told((*expression.names, *("@" + name for name in expression.attributes)), env)
-                    self.refusal = f"where[{number}] does not hold: {expression.text}" + (f" ({seen})" if seen else "")
+                    self.refusal = f"where[{number}] does not hold: {expression.text}"
+                    self.values = told((*expression.names, *("@" + name for name in expression.attributes)), env)
                 return None
         for name, expression in self.rule.lets:
             env[name] = expression.quiet(env)
