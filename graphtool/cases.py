@@ -19,7 +19,7 @@ from graphtool.errors import GraphtoolError, PassError, did_you_mean, quoted
 from graphtool.graph import Graph, check, dtype_name
 from graphtool.graph.stripped import strip
 from graphtool.graph.text import attribute_text, parse_case
-from graphtool.parity.feed import draw
+from graphtool.parity.trials import plan
 from graphtool.rewrite import Case, Catalog, Match, Pass, Stage
 from graphtool.rewrite.bodies import Body
 from graphtool.rewrite.catalog import SHIPPED, Entry, is_file
@@ -131,8 +131,8 @@ def _stored(graph: Graph, how: str, folder: Path) -> Graph:
 def _verdict_on(graph: Graph, spec: Pass, case: Case, catalog: Catalog) -> tuple[str, str]:
     stage = Stage(spec, resolve(spec.params, case.params, spec.name), spec.name)
     untouched = graph.copy()
-    feed = None if case.after is None else draw(graph)
-    state = pipeline.begin(graph, [stage], catalog, feed)
+    trials = None if case.after is None else plan(graph, count=1, with_extremes=spec.parity != "lossy")
+    state = pipeline.begin(graph, [stage], catalog, trials)
     step = next(pipeline.advance(state, catalog))
     if case.after is None:
         if step.status == "broken":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from graphtool.errors import GraphtoolError, PassError, show
 from graphtool.graph import Graph, Snapshot, check
-from graphtool.parity.interface import interface_fault
+from graphtool.parity.interface import interface_fault, type_fault
 from graphtool.parity.runnable import Meanings, checker_fault, foreign, runnable, stand_ins
 from graphtool.rewrite import Catalog, Miss, Outcome, Stage, apply_stage
 from graphtool.rewrite.misspelt import misspelt
@@ -202,7 +202,10 @@ def _structural_fault(before: Graph, after: Graph, stage: Stage, outcome: Outcom
         check(after)
     except GraphtoolError as error:
         return str(error)
-    return interface_fault(before, after, stage.spec.interface, outcome.applied.renamed)
+    fault = interface_fault(before, after, stage.spec.interface, outcome.applied.renamed)
+    if fault is None and stage.spec.parity in ("exact", "close"):
+        fault = type_fault(before, after, outcome.applied.matches)
+    return fault
 
 
 def _judged(state: Run, before: Graph, stage: Stage, step: Step, outcome: Outcome, fault: str | None) -> Step:

@@ -384,7 +384,7 @@ def test_compare_on_several_feeds_from_the_command_line(cli: Cli) -> None:
     assert data.json()["feed"] == "high.npy" and [one["ok"] for one in data.json()["feeds"]] == [True, False]
     out = cli.apart("compare", "a.onnx", "b.onnx", "--feeds", "2", "--extremes")
     assert (
-        out.startswith("the worst of 4 feeds: large\n")
+        out.startswith("the worst of 5 feeds: constants\n")
         and "  drawn with seed 1: " in out
         and "  zeros: y: equal" in out
     )

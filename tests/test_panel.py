@@ -91,6 +91,13 @@ def test_extremes_stay_inside_what_the_operators_demand() -> None:
     assert all(np.array_equal(arrays["size"], base.arrays["size"]) for arrays in found.values()), "it may be a size"
 
 
+def test_numbers_of_the_graph_are_fed_where_a_comparison_turns() -> None:
+    text = "{ b = Less(x, k) y = Where(b, p, q) }"
+    graph = model_of(f"g (float[40] x, float[40] p, float[40] q) => (float[40] y) <float k = {{0.5}}> {text}", 17)
+    fed = {feed.recipe["source"]: feed.arrays for feed in extremes(graph, draw(graph))}["constants"]
+    assert 0 < np.count_nonzero(fed["x"] == 0.5) < 40 and np.any(fed["p"][fed["x"] == 0.5] != 0.5)
+
+
 def test_a_scalar_has_extremes_and_a_model_without_inputs_one_feed() -> None:
     graph = model_of("g (float x) => (float y) { y = Exp(x) }", 17)
     panel = Panel(graph, plan(graph, with_extremes=True), {})

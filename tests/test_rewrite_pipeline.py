@@ -384,3 +384,17 @@ def test_every_error_of_a_pass_is_a_graphtool_error(house: House) -> None:
                 house.run(graph, name)
             except GraphtoolError as error:
                 assert str(error)
+
+
+def test_a_match_that_changes_the_shape_of_a_stored_inner_value_is_refused(house: House) -> None:
+    """No output shows it; the next pass would believe the stored shape."""
+    rewrite = "match = 'u = Unsqueeze(x, k)  y = Squeeze(u, k)'\nreplace = 'y = Flatten<axis = 0>(x)'"
+    house.add("flat", "exact", f"[[rewrite]]\n{rewrite}\n")
+    text = """g (float[2,5] x) => (float[5,2] y) <int64[1] k = {0}, int64[2] s = {5, 2}> {
+      a = Unsqueeze(x, k) u = Squeeze(a, k) y = Reshape(u, s) }"""
+    graph = model_of(text, 17)
+    assert house.run(graph.copy(), "flat").ok
+    graph.header.value_info.append(helper.make_tensor_value_info("u", TensorProto.FLOAT, [2, 5]))
+    step = house.run(graph, "flat").steps[0]
+    assert step.status == "broken"
+    assert step.reason == "match 'Squeeze_1' makes 'u' float32[1,10], which was float32[2,5]"

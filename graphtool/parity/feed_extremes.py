@@ -1,4 +1,5 @@
-"""Extreme feeds, made from a feed that runs: zeros, large, negative, integers at their bounds, sequences of nothing.
+"""Extreme feeds, made from a feed that runs: zeros, large, negative, integers at their bounds, sequences of nothing,
+and the constants of the graph, where a comparison or a Clip turns.
 
 Only values that may be any are changed. What an operator demands (indices inside their table, masks, divisors, sizes)
 stays inside its bounds or as it was, and so do integers that may be sizes (rank 0 and 1) and, where the graph divides
@@ -7,6 +8,7 @@ integers, all of them: a division by zero ends the process.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from graphtool import seeded
 from graphtool.graph import Graph, Value
 from graphtool.graph.bodies import walk
 from graphtool.graph.opset import numpy_dtype
@@ -28,14 +31,15 @@ from graphtool.parity.metrics import equal
 Array = NDArray[Any]
 Change = Callable[[Value, Array, "Bounds | None", bool], Array]
 
+_FEW, _MOST = 4, 64  # elements of a constant whose numbers are tried, and numbers in all
 LARGE = 1000.0  # times a number near a standard normal; less where the type ends before
 
 
 def extremes(graph: Graph, feed: Feed) -> list[Feed]:
-    """Return the feeds ``zeros``, ``large``, ``negative`` and ``bounds`` of the shapes of ``feed``, and ``empty``.
+    """Return the feeds ``zeros``, ``large``, ``negative``, ``bounds`` and ``constants`` of the shapes of ``feed``.
 
-    ``empty`` has every sequence without an item. One that would be the feed itself is left out. Whether the graph runs
-    on them is for the caller to find out.
+    Beside them ``empty``, which has every sequence without an item. One that would be the feed itself is left out.
+    Whether the graph runs on them is for the caller to find out.
     """
     known = Known(graph, feed.recipe.get("dims", {}), {name: first(array).shape for name, array in feed.arrays.items()})
     divides = _divides_integers(graph)
@@ -44,6 +48,7 @@ def extremes(graph: Graph, feed: Feed) -> list[Feed]:
     changes: dict[str, Callable[[str, Array], Array]] = {
         kind: partial(_changed, change, holds, uses, divides) for kind, change in _KINDS.items()
     }
+    changes["constants"] = partial(_changed, partial(_constants, _numbers(graph)), holds, uses, divides)
     changes["empty"] = lambda name, array: array[:0] if holds[name].sequence and not is_absent(array) else array
     found = []
     for kind, changed in changes.items():
@@ -132,6 +137,29 @@ def _bounds(value: Value, array: Array, use: Bounds | None, divides: bool) -> Ar
     limits = (int(iinfo(array.dtype).min), int(iinfo(array.dtype).max)) if use is None else (use.low, use.high - 1)
     made = np.array(limits, np.uint64 if array.dtype == np.uint64 else np.int64).astype(array.dtype)
     return made[np.arange(array.size) % 2].reshape(array.shape)
+
+
+def _constants(numbers: Array, value: Value, array: Array, use: Bounds | None, divides: bool) -> Array:
+    if not numbers.size or not _is_float(array.dtype) or array.dtype.kind == "c" or use is not None:
+        return array
+    # half of the elements, in each input others: where all inputs are one number nothing shows
+    picks = seeded.integers(seeded.key("constants", value.name), array.shape, -numbers.size, numbers.size)
+    with np.errstate(over="ignore"):
+        return np.where(picks < 0, array.astype(np.float64), numbers[np.maximum(picks, 0)]).astype(array.dtype)
+
+
+def _numbers(graph: Graph) -> Array:
+    """Return the finite numbers of the graph's small constants of a floating-point type, each once."""
+    found: dict[float, None] = {}
+    names = [*graph.initializers, *(node.output[0] for node in graph.index.by_type("Constant") if node.output)]
+    for name in names:
+        tensor = graph.initializers.get(name)
+        if tensor is not None and math.prod(tensor.dims) > _FEW:
+            continue
+        array = graph.constant(name)
+        if array is not None and array.size <= _FEW and _is_float(array.dtype) and array.dtype.kind != "c":
+            found.update(dict.fromkeys(number for number in array.astype(np.float64).ravel() if np.isfinite(number)))
+    return np.array([*found][:_MOST])
 
 
 _KINDS: dict[str, Change] = {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from graphtool.errors import quoted
 from graphtool.graph import Graph, Value
+from graphtool.graph.declared import drop_inner_types
+from graphtool.rewrite.result import Match
 
 
 def interface_fault(
@@ -24,6 +26,37 @@ def interface_fault(
     outputs |= {"added"} if declared & {"cut", "append"} else set()
     fault = _changed("input", before.inputs, after.inputs, inputs, renamed)
     return fault or _changed("output", before.outputs, after.outputs, outputs, renamed)
+
+
+def type_fault(before: Graph, after: Graph, matches: Iterable[Match]) -> str | None:
+    """Return which match makes an inner value of another type than before, whose stored type would be wrong; or None.
+
+    No output shows it, but whoever reads the model, and the next pass, believes what is stored.
+    """
+    stored = {info.name for info in after.header.value_info}
+    made = {name: match.where for match in matches for name in match.outputs if name in stored}
+    if not made:
+        return None
+    graphs = before.copy(), after.copy()
+    for graph in graphs:
+        drop_inner_types(graph)
+    for name, where in made.items():
+        old, new = (graph.value(name) for graph in graphs)
+        if old is not None and new is not None and _contradict(old, new):
+            return f"match {quoted(where)} makes {quoted(name)} {new.type_text()}, which was {old.type_text()}"
+    return None
+
+
+def _contradict(one: Value, other: Value) -> bool:
+    """Whether two types of a tensor cannot both be right."""
+    if one.kind != "tensor" or other.kind != "tensor" or not one.dtype or not other.dtype:
+        return False
+    if one.dtype != other.dtype or one.shape is None or other.shape is None:
+        return one.dtype != other.dtype
+    if len(one.shape) != len(other.shape):
+        return True
+    pairs = zip(one.shape, other.shape, strict=True)
+    return any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
 
 
 def _changed(
