@@ -548,7 +548,7 @@ BROKEN = {
     ),
     "opset of semantics": (
         TOP + RULE + "[[semantics]]\nopset = '>=11'\nmatch = 'y = A(x)'\nreplace = 'y = Neg(x)'\n",
-        "semantics[0].opset: unknown key; known here: match, where, default, let, replace, shared",
+        "semantics[0].opset: unknown key; known here: match, where, default, let, replace, shared, plain",
     ),
     # cases
     "a case without name": (

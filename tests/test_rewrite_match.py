@@ -521,6 +521,27 @@ def test_an_output_that_a_node_does_not_have_is_not_made() -> None:
     assert lines(graph) == ["y = Split<axis=0>(x)"]
 
 
+@pytest.mark.parametrize(
+    ("match", "text", "opset", "fault"),
+    [
+        ("y = TopK(x, k)", "y, i = TopK<largest = 0>(x, k)", 17, "largest is 0, 1 is wanted"),
+        ("y = TopK(x, k)", "y, i = TopK<axis = -1, sorted = 1>(x, k)", 17, ""),
+        ("y = TopK<largest = @l>(x, k)", "y, i = TopK<largest = 0>(x, k)", 17, ""),
+        ("y = Transpose(x)", "y = Transpose<perm = [1, 0]>(x)", 17, "perm is [1, 0], nothing is wanted"),
+        ("a = Exp(x)  y = Softmax(a)", "a = Exp(x) y = Softmax<axis = 0>(a)", 17, "axis is 0, -1 is wanted"),
+        # what is an input today is no attribute that a statement leaves out
+        ("y = Squeeze(x, k)", "y = Squeeze<axes = [0]>(x)", 11, ""),
+    ],
+)
+def test_attributes_that_are_not_mentioned(match: str, text: str, opset: int, fault: str) -> None:
+    for plain in (False, True):
+        rule = rule_of(match, "y = Abs(x)", f"plain = {str(plain).lower()}")
+        _, found = apply(rule, f"g (float[1,4] x) => (float[1,4] y) <int64[1] k = {{0}}> {{ {text} }}", opset)
+        assert len(found.matches) == (not (plain and fault))
+        if plain and fault:
+            assert reasons(found)[0].startswith(fault)
+
+
 def test_what_the_nearest_miss_lacks_is_said_with_the_values() -> None:
     text = "g (float[2,3] x) => (float[2,3] y, float[2,3] z) { a = Exp(x) y = Relu(a) r = Relu(x) z = Relu(r) }"
     rule = rule_of("a = Exp(x)  y = Relu(a)", "y = Relu(x)", "where = ['shape(x) == [4]']")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
+from onnx import NodeProto
+
 from graphtool.errors import quoted
-from graphtool.graph.forms import Virtual
+from graphtool.graph import opset as ops
+from graphtool.graph.forms import Virtual, moved
 from graphtool.graph.rows import Row
 from graphtool.rewrite.pattern import PatternNode
 
@@ -46,6 +49,22 @@ def same_op(wanted: PatternNode, row: Row) -> bool:
     if row.op_type not in wanted.op_types:
         return False
     return wanted.domain == row.domain or {wanted.domain, row.domain} == {"", "ai.onnx"}
+
+
+def not_default(wanted: PatternNode, node: NodeProto, version: int | None) -> str | None:
+    """Return which attribute of a node, one that its statement does not mention, is not left to its default, or None.
+
+    One that is an input today is no attribute of the statement.
+    """
+    named = {name for name, _ in (*wanted.literals, *wanted.variables)}.union(moved(node.op_type, version).values())
+    for attribute in node.attribute[:]:
+        if attribute.name in named:
+            continue
+        value = ops.effective(node, attribute.name, version)
+        usual = ops.plain(ops.default(node.op_type, node.domain, version, attribute.name))
+        if usual is None or not equal(value, usual):
+            return f"{attribute.name} is {value!r}, {'nothing' if usual is None else repr(usual)} is wanted"
+    return None
 
 
 def equal(a: object, b: object) -> bool:

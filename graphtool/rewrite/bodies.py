@@ -117,7 +117,7 @@ def read_bodies(reader: Reader, params: Sequence[Param], late: bool = False) -> 
 
 def read_rule(reader: Reader, name: str, params: frozenset[str], extra: tuple[str, ...]) -> Rule:
     """Return the rewrite in a table; every name it reads is checked."""
-    reader.only("match", "where", "default", "let", "replace", "shared", *extra)
+    reader.only("match", "where", "default", "let", "replace", "shared", "plain", *extra)
     texts = reader.texts("match", single=True)
     patterns = []
     for number, text in enumerate(texts):
@@ -125,6 +125,8 @@ def read_rule(reader: Reader, name: str, params: frozenset[str], extra: tuple[st
         pattern = reader.guarded(key, lambda text=text: parse_pattern(text))  # type: ignore[misc]
         reader.guarded(key, lambda pattern=pattern: check_match(pattern))  # type: ignore[misc]
         patterns.append(from_first_root(pattern))
+    if reader.flag("plain"):
+        patterns = [Pattern(tuple(node._replace(plain=True) for node in pattern.nodes)) for pattern in patterns]
     if not patterns:
         raise reader.error("match", "must not be empty")
     values = {value for p in patterns for value in (*p.made, *p.free)}

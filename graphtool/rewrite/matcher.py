@@ -14,7 +14,7 @@ from graphtool.graph import Graph
 from graphtool.graph import opset as ops
 from graphtool.graph.forms import moved, takes_moved, virtual_inputs
 from graphtool.graph.rows import Row
-from graphtool.rewrite.binding import Binding, Bound, Operand, equal, same_op, shown
+from graphtool.rewrite.binding import Binding, Bound, Operand, equal, not_default, same_op, shown
 from graphtool.rewrite.pattern import Pattern, PatternNode
 from graphtool.rewrite.result import label
 from graphtool.rewrite.screen import Screen
@@ -119,7 +119,7 @@ class Matcher:
         known = dict(binding.attributes) if wanted.variables else None
         binding.slots[number] = slot
         self._trail.append((binding.slots, number))
-        fault = self._attributes(wanted, slot) if wanted.literals or wanted.variables else None
+        fault = self._attributes(wanted, slot) if wanted.literals or wanted.variables or wanted.plain else None
         if fault is None:
             fault = self._outputs(wanted, row)
         if fault is not None:
@@ -297,7 +297,7 @@ class Matcher:
             if variable in known and not equal(known[variable], value):
                 return f"{name} is {value!r}, {known[variable]!r} is wanted" if self.tell else ""
             self.binding.attributes[variable] = value
-        return None
+        return not_default(wanted, node, version) if wanted.plain else None
 
     def _outputs(self, wanted: PatternNode, row: Row) -> str | None:
         for position, value in enumerate(row.outputs):

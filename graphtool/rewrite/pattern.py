@@ -35,7 +35,7 @@ class PatternNode(NamedTuple):
 
     A match may name several ``op_types``; a replacement may take that of the node that made ``op_of``. ``many`` are
     the inputs that stand for any number of values; a ``chain`` stands for one or more nodes, each of which reads the
-    one before it in its first input.
+    one before it in its first input. Attributes that a ``plain`` one does not mention have their defaults.
     """
 
     op_type: str
@@ -49,6 +49,7 @@ class PatternNode(NamedTuple):
     chain: bool = False
     op_types: tuple[str, ...] = ()
     op_of: str | None = None
+    plain: bool = False
 
     def text(self) -> str:
         """Return what it is a statement of, as it is written: ``Relu|Clip``, ``com.microsoft.Gelu``."""

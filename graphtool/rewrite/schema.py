@@ -83,6 +83,7 @@ def _rewrite(description: str, required: tuple[str, ...], **more: Schema) -> Sch
         "default": _named("What an optional input is where it is absent, by its name in match.", _EXPRESSION),
         "let": _LET,
         "replace": _text("What takes its place, in ONNX text; y = x forwards a value, like = @y copies attributes."),
+        "plain": {"type": "boolean", "description": "Attributes that the match does not mention have their default."},
         "shared": _one_or_more("Values inside the match that others may read too; their nodes stay where they do."),
         **more,
     }, required)  # fmt: skip
