@@ -148,7 +148,9 @@ def _check(root: ast.expr, marked: str) -> Iterator[str]:
             raise ExprError(f"an expression is nested more than {MAX_DEPTH} deep")
         parts = _parts(node)
         if parts is None:
-            raise ExprError(f"{quoted(_segment(node, marked))} is not allowed in a pass file")
+            identity = isinstance(node, ast.Compare) and any(isinstance(op, (ast.Is, ast.IsNot)) for op in node.ops)
+            hint = "; present(x) tells whether an input is there, has(@k) an attribute" if identity else ""
+            raise ExprError(f"{quoted(_segment(node, marked))} is not allowed in a pass file{hint}")
         if isinstance(node, ast.Call):
             _check_call(node)
         elif isinstance(node, ast.Name):
