@@ -21,7 +21,7 @@ from graphtool.natives._batch_content import Items
 from graphtool.natives._batch_facts import Facts, UnfitError
 from graphtool.natives._batch_gather import free_gather
 from graphtool.natives._batch_repeat import Repeater, where
-from graphtool.natives._batch_sizes import batch_axis_after, freed_entries, reshaped, scaled, scales_of
+from graphtool.natives._batch_sizes import batch_axis_after, freed_entries, reshaped, scaled, scales_of, stands
 from graphtool.rewrite.result import label
 
 Array = NDArray[np.generic]
@@ -32,11 +32,14 @@ class Freer:
     """Frees the constants of ``graph``; ``target`` is the batch it is to take, a number or the name of a dimension.
 
     ``source`` is an input whose axis 0 is the batch. ``freed`` are the names of nodes that had a constant freed.
+    A Reshape that takes the other batch as it stands may put it on another axis than its constant, frozen at the batch
+    of now, was meant to: ``lenient`` leaves such a Reshape alone, and ``doubtful`` says that one was freed.
     """
 
-    def __init__(self, graph: Graph, facts: Facts, target: int | str, source: str) -> None:
-        self.graph, self.facts, self.target = graph, facts, target
+    def __init__(self, graph: Graph, facts: Facts, target: int | str, source: str, lenient: bool = False) -> None:
+        self.graph, self.facts, self.target, self.lenient = graph, facts, target, lenient
         self.freed: list[str] = []
+        self.doubtful = False
         self._repeater = Repeater(graph, facts, target, source)
         self._unread: list[str] = []  # constants that lost a reader
         self._given: dict[tuple[str, str, bytes], str] = {}
@@ -84,6 +87,12 @@ class Freer:
             if place is not None and dim is not None:
                 wanted = (*result[:place], dim, *result[place + 1 :])
                 if got is None or any(a != b and a is not None for a, b in zip(got, wanted, strict=True)):
+                    follows = now.tolist() != then.tolist()  # nothing in it is frozen
+                    if stands(before, source, axis, result, got, (facts.now, facts.then), follows):
+                        if self.lenient or follows:
+                            facts.learn(made, facts.dtype(data), result, got or ())
+                            return True
+                        self.doubtful = True
                     entries = freed_entries(now.tolist(), before, source, result, wanted, place, allowzero)
                     if entries is None and isinstance(self.target, int) and isinstance(dim, int):
                         entries = [*now.tolist()[:place], dim, *now.tolist()[place + 1 :]]
