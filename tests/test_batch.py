@@ -454,3 +454,23 @@ def test_items_that_left_axis_0_are_a_broken_promise(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(set_batch, "_beside", lambda facts: [])
     with pytest.raises(PromiseError, match="no longer has its items along axis 0"):
         run(model_of(f"g (float[1,3] x) => (float[1,1] y) {ROW}", 17), f"set_batch:batch={batch}")
+
+
+@pytest.mark.parametrize(
+    ("text", "opset"),
+    [
+        ("g (float[1,4,2,2] x) => (float[1,2,2,2,2] y) { c = Constant<value=int64[5]{1,2,2,2,2}>() i = Identity(c) "
+         "j = Identity(i) y = Reshape(x, j) }", 16),
+        ("g (float[1,5,8] x) => (float[1,6,8] y) <float[1,1,8] c> { i = Identity(c) y = Concat<axis=1>(i, x) }", 17),
+        ("g (float[1,2,4,4] x) => (float[1,2,8,8] y) <int64[4] s={1,2,8,8}> { i = Identity(s) "
+         'y = Resize<mode="nearest">(x, , , i) }', 13),
+    ],
+)  # fmt: skip
+def test_a_constant_behind_an_identity_is_freed(text: str, opset: int) -> None:
+    """paddle2onnx writes Constant, Identity, Reshape."""
+    for batch in ("3", "M"):
+        graph = batched(text, batch, opset)
+        assert graph.outputs[0].shape is not None
+        assert graph.outputs[0].shape[0] == (3 if batch == "3" else batch)
+        left = {node.op_type for node in graph.nodes}
+        assert "Identity" not in left or (batch == "M" and "Expand" in left)

@@ -16,6 +16,7 @@ from graphtool.errors import PassError, show
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
 from graphtool.graph.bodies import captures, has_bodies
+from graphtool.graph.sort import drop_unread, remove_nodes
 from graphtool.graph.values import Dim
 from graphtool.natives._batch_content import Items
 from graphtool.natives._batch_facts import Facts, UnfitError
@@ -115,11 +116,15 @@ class Freer:
                 raise self._repeater.blocked(node, position, old)
             self.graph.set_input(slot, position, self._repeater.with_batch(node, old.tolist(), place))
             self._unread.append(name)
-        elif self.graph.is_constant(name):
+        elif self._holds(name):
             self._give(slot, position, np.array(new, np.int64))
         elif not self._set_in_concat(slot, position, old.tolist(), new):
             raise self._repeater.blocked(node, position, old)
         self.freed.append(label(node))
+
+    def _holds(self, name: str) -> bool:
+        """Whether ``name`` is a constant, or an Identity of one."""
+        return self.graph.is_constant(self.graph.behind_identities(name))
 
     def _give(self, slot: int, position: int, array: Array) -> None:
         """Let an input of a node read another constant; equal ones that stand for the same one are shared."""
@@ -208,11 +213,11 @@ class Freer:
             return False
         mode = ops.effective(node, "coordinate_transformation_mode", version)
         scales = None if mode == "tf_crop_and_resize" else scales_of(before, sizes.tolist())
-        if version >= 18 and mode != "tf_crop_and_resize" and self.graph.is_constant(node.input[3]):
+        if version >= 18 and mode != "tf_crop_and_resize" and self._holds(node.input[3]):
             left = [k for k in range(len(named)) if k != place]
             self._give(slot, 3, np.array([sizes[k] for k in left], np.int64))
             _set_attribute(node, "axes", [named[k] for k in left])
-        elif scales is not None and not isinstance(axes, list) and self.graph.is_constant(node.input[3]):
+        elif scales is not None and not isinstance(axes, list) and self._holds(node.input[3]):
             self._give(slot, 3, scales)
             self.graph.set_input(slot, 2, node.input[3])
             self.graph.set_input(slot, 3, "")
@@ -308,15 +313,11 @@ class Freer:
         return node.domain in ("", "ai.onnx") and ops.effective(node, "training_mode", self.graph.opset()) == 1
 
     def _drop_unread(self) -> None:
-        graph = self.graph
-        outputs = {info.name for info in graph.header.output}
-        gone = [name for name in dict.fromkeys(self._unread) if not graph.index.uses(name) and name not in outputs]
-        for name in gone:
-            slot = graph.index.producer_slot(name)
-            node = None if slot is None else graph.node(slot)
-            if slot is not None and node is not None and node.op_type == "Constant":
-                graph.remove_node(slot)
-        graph.drop_initializers(name for name in gone if name in graph.initializers)
+        """Remove constants that lost their last reader, with the Identities behind them."""
+        graph, freed = self.graph, set(self._unread)
+        slots = [graph.index.producer_slot(name) for name in dict.fromkeys(self._unread) if self._holds(name)]
+        remove_nodes(graph, [slot for slot in slots if slot is not None], freed)
+        drop_unread(graph, sorted(name for name in freed if name in graph.initializers))
 
 
 def _set_attribute(node: NodeProto, name: str, value: list[int]) -> None:
