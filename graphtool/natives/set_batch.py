@@ -9,7 +9,7 @@ from onnx import ValueInfoProto
 
 from graphtool.errors import PassError, did_you_mean, quoted
 from graphtool.graph import Graph, Value
-from graphtool.graph.declared import declare_dim, drop_inner_types, redeclare_outputs
+from graphtool.graph.declared import declare_dim, drop_inner_types, narrowed, redeclare_outputs
 from graphtool.graph.values import Dim, Shape, value_of
 from graphtool.natives._batch_facts import Facts, UnfitError
 from graphtool.natives._batch_free import Freer
@@ -43,9 +43,13 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
     if not changed and not freed:
         return Applied()
     drop_inner_types(graph)
+    before = graph.inputs
     _declare(graph, changed, target)
+    known = {info.name: _output_shape(facts, info, target) for info in graph.header.output}
     left = {dim for value in graph.inputs for dim in value.shape or ()}
-    _declare_outputs(graph, facts, target, {str(dim) for dim in taken - left if isinstance(dim, str)})
+    gone = {str(dim) for dim in taken - left if isinstance(dim, str)}
+    redeclare_outputs(graph, gone=gone, became=None if freed else narrowed(before, graph.inputs))
+    _declare_outputs(graph, known)
     return Applied([Match(name, "native") for name in dict.fromkeys((*changed, *freed))])
 
 
@@ -165,10 +169,8 @@ def _declare(graph: Graph, names: Sequence[str], batch: Dim) -> None:
     graph.forget_shapes()
 
 
-def _declare_outputs(graph: Graph, facts: Facts, target: int | str, gone: set[str]) -> None:
-    """Declare the outputs as the walk found them; what it did not find out is left to inference."""
-    known = {info.name: _output_shape(facts, info, target) for info in graph.header.output}
-    redeclare_outputs(graph, gone=gone)
+def _declare_outputs(graph: Graph, known: Mapping[str, Shape | None]) -> None:
+    """Declare what the walk found of the outputs and inference did not."""
     for info in graph.header.output:
         shape = known[info.name]
         if shape is None or len(shape) != len(value_of(info).shape or ()):
