@@ -17,6 +17,8 @@ from graphtool.api import run
 from graphtool.cases import model_of
 from graphtool.errors import PassError, PromiseError
 from graphtool.graph import Graph
+from graphtool.graph.declared import declare_dim
+from graphtool.natives import set_batch
 from graphtool.natives._batch_sizes import batch_axis_after, product_of, reshaped, scaled
 from graphtool.parity.feed import draw
 from graphtool.parity.session import Session
@@ -384,3 +386,91 @@ def test_a_batch_that_is_mixed_is_not_saved_by_what_the_old_one_made() -> None:
     )
     with pytest.raises(PromiseError, match="set_batch does not say which nodes it replaced"):
         run(graph, "set_batch")
+
+
+# what scikit-learn's converters write: items in a row, in rows of three that are transposed, flattened and back
+ROW = "<float[3] w={1,2,3}, float[1,1] z={0.5}, int64[2] s={-1,1}> { a = MatMul(x, w) b = Add(a, z) y = Reshape(b, s) }"
+TURNED = """<int64[1] one={1}, int64[2] s={3,-1}, float[6,6] a, float[6,6] b, float[6,6] c, float[3] k={1,2,3}> {
+  p = MatMul(x, a) q = MatMul(x, b) r = MatMul(x, c) i = ReduceSum(p, one) j = ReduceSum(q, one) l = ReduceSum(r, one)
+  t = Concat<axis=0>(i, j, l) u = Reshape(t, s) v = Transpose<perm=[1,0]>(u) y = Add(v, k) }"""
+FLAT = (
+    "{ n = IsNaN(x) k = Not(n) w = Where(k, x, x) s = Shape(w) f = Flatten<axis=0>(w) r = Relu(f) y = Reshape(r, s) }"
+)
+STANDING = [
+    pytest.param(3, 1, ROW, id="row"),
+    pytest.param(6, 3, TURNED, id="turned"),
+    pytest.param(6, 6, FLAT, id="flat"),
+]
+
+
+@pytest.mark.parametrize("batch", ["3", "M"])
+@pytest.mark.parametrize(("wide", "made", "body"), STANDING)
+def test_an_open_batch_without_a_name_is_not_frozen_at_1(wide: int, made: int, body: str, batch: str) -> None:
+    graph = model_of(f"g (float[N,{wide}] x) => (float[N,{made}] y) {body}", 17)
+    for info in (*graph.header.input, *graph.header.output):
+        declare_dim(info, 0, None)
+    graph.reindex()
+    state = run(graph, f"set_batch:batch={batch}")
+    size = int(batch) if batch.isdecimal() else batch
+    assert [value.shape for value in state.graph.outputs] == [(size, made)]
+    assert constants(state.graph) == constants(graph)
+
+
+@pytest.mark.parametrize("batch", ["3", "M"])
+@pytest.mark.parametrize(("wide", "made", "body"), STANDING)
+def test_a_reshape_that_takes_the_batch_as_it_stands_is_left_alone(wide: int, made: int, body: str, batch: str) -> None:
+    """At batch 1 several axes have length 1: the one that the items are at must not be guessed against the model."""
+    state = run(model_of(f"g (float[1,{wide}] x) => (float[1,{made}] y) {body}", 17), f"set_batch:batch={batch}")
+    size = int(batch) if batch.isdecimal() else batch
+    assert [value.shape for value in state.graph.outputs] == [(size, made)]
+    assert not any("any_batch" in name for name in state.graph.initializers)
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        # frozen all the same: one item in a row becomes one item in each row
+        ("g (float[1,3,4] x) => (float[1,12] y) <int64[2] s={1,-1}> { y = Reshape(x, s) }", (3, 12)),
+        ("g (float[1,3] x) => (float[1,1] y) <float[3] w={1,2,3}, int64[2] s={1,-1}> { a = MatMul(x, w) "
+         "y = Reshape(a, s) }", (3, 1)),
+        # [-1,3] of three rows would mix the items
+        ("g (float[1,3] x) => (float[1,3] y) <int64[2] s={-1,3}> { t = Transpose(x) y = Reshape(t, s) }", None),
+        # states of an LSTM have the batch at axis 1, and nothing says otherwise
+        ("g (float[1,3] x) => (float[1,1,3] y) <int64[3] s={1,1,3}> { r = Reshape(x, s) "
+         "y = Transpose<perm=[1,0,2]>(r) }", (1, 3, 3)),
+    ],
+)  # fmt: skip
+def test_a_reshape_that_froze_the_batch_is_not_left_alone(text: str, shape: tuple[int, ...] | None) -> None:
+    if shape is None:
+        with pytest.raises((PassError, PromiseError)):
+            run(model_of(text, 17), "set_batch:batch=3")
+        return
+    assert run(model_of(text, 17), "set_batch:batch=3").graph.outputs[0].shape == shape
+
+
+@pytest.mark.parametrize("batch", ["3", "M"])
+def test_items_that_left_axis_0_are_a_broken_promise(monkeypatch: pytest.MonkeyPatch, batch: str) -> None:
+    """Each item is right, and the graph before had them along axis 0 without any pass."""
+    monkeypatch.setattr(set_batch, "_beside", lambda facts: [])
+    with pytest.raises(PromiseError, match="no longer has its items along axis 0"):
+        run(model_of(f"g (float[1,3] x) => (float[1,1] y) {ROW}", 17), f"set_batch:batch={batch}")
+
+
+@pytest.mark.parametrize(
+    ("text", "opset"),
+    [
+        ("g (float[1,4,2,2] x) => (float[1,2,2,2,2] y) { c = Constant<value=int64[5]{1,2,2,2,2}>() i = Identity(c) "
+         "j = Identity(i) y = Reshape(x, j) }", 16),
+        ("g (float[1,5,8] x) => (float[1,6,8] y) <float[1,1,8] c> { i = Identity(c) y = Concat<axis=1>(i, x) }", 17),
+        ("g (float[1,2,4,4] x) => (float[1,2,8,8] y) <int64[4] s={1,2,8,8}> { i = Identity(s) "
+         'y = Resize<mode="nearest">(x, , , i) }', 13),
+    ],
+)  # fmt: skip
+def test_a_constant_behind_an_identity_is_freed(text: str, opset: int) -> None:
+    """paddle2onnx writes Constant, Identity, Reshape."""
+    for batch in ("3", "M"):
+        graph = batched(text, batch, opset)
+        assert graph.outputs[0].shape is not None
+        assert graph.outputs[0].shape[0] == (3 if batch == "3" else batch)
+        left = {node.op_type for node in graph.nodes}
+        assert "Identity" not in left or (batch == "M" and "Expand" in left)

@@ -143,6 +143,15 @@ SAME = """
     g (float[2,3] x, float[2,3] w) => (float[2,3] y) { y = Max(x, w) }
 13: 7
     g (float[2,3] x, float[2,3] w) => (float[2,3] y) { y = Sum(x, w) }
+17: 11 9
+    g (int64[2,3] x, int64[3] v, int64[2,1] w) => (int64[2,3] y, int64[2,3] z) { y = Max(x, v, w) z = Min(x, v) }
+12: 9 10
+    g (int32[3] x, int32[2,1] v, int32[2,3] w) => (int32[2,3] y, int32[3] z) { y = Min(x, v, w) z = Max(x) }
+13: 9 11
+    g (float[N,6] x) => (int64[2] y) <int64[2] k = {2,9}> { s = Shape(x) y = Max(s, k) }
+16: 11 9
+    g (float[2,3,1] x) => (float[2,3] y, float[1,2,3,1] z) { c = Constant<value = int64[1] {2}>() i = Identity(c) j =
+        Identity(i) y = Squeeze(x, j) d = Constant<value = int64[1] {0}>() k = Identity(d) z = Unsqueeze(x, k) }
 """
 
 
@@ -241,6 +250,15 @@ REFUSED = r"""
 13: 7
     g (float[2,3] x, float[3] w) => (float[2,3] y) { y = Max(x, w) }
   may have different shapes
+17: 8
+    g (int64[3] x, int64[3] w) => (int64[3] y) { y = Max(x, w) }
+  'x' is int64, which Max cannot have in opsets before 12
+17: 11
+    g (uint64[3] x, uint64[3] w) => (uint64[3] y) { y = Min(x, w) }
+  'x' is uint64, which Min cannot have in opsets before 12
+13: 11
+    g (float[2,3] x, float[3,4] w) => (float[2,4] y) { y = Einsum<equation = "ij,jk->ik">(x, w) }
+  Einsum cannot .* opset 11: it is new in opset 12; run einsum_to_matmul first
 10: 11
     g (float[1,2,5,7] x) => (float[a,b,c,d] y) <float[2,3,3,3] w> { y = ConvTranspose<output_shape = [6,8],
         strides = [2,2]>(x, w) }
@@ -321,6 +339,19 @@ def test_equal_axes_are_one_constant_and_its_name_is_free() -> None:
 def test_a_constant_node_goes_with_its_last_reader() -> None:
     text = "g (float[1,3] x) => (float[3] y) { a = Constant<value = int64[1] {0}>() y = Squeeze(x, a) }"
     assert lines(converted(model_of(text, 13), 11)) == ["y = Squeeze<axes=[0]>(x)"]
+
+
+def test_identities_go_with_the_constant_before_them_and_stay_where_they_are_read() -> None:
+    head = "d = Constant<value = int64[1] {0}>() c = Identity(d) a = Identity(c) y = Squeeze(x, a)"
+    graph = model_of(f"g (float[1,3] x) => (float[3] y) {{ {head} }}", 13)
+    assert lines(converted(graph, 11)) == ["y = Squeeze<axes=[0]>(x)"]
+    graph = model_of(f"g (float[1,3] x) => (float[3] y, int64[1] z) {{ {head} z = Neg(c) }}", 13)
+    assert [line.split("(")[0] for line in lines(converted(graph, 11))][1:] == [
+        "c = Identity", "y = Squeeze<axes=[0]>", "z = Neg",
+    ]  # fmt: skip
+    graph = model_of("g (float[1,3] x) => (float[3] y) <int64[1] d = {0}> { a = Identity(d) y = Squeeze(x, a) }", 13)
+    after = converted(graph, 11)
+    assert lines(after) == ["y = Squeeze<axes=[0]>(x)"] and not after.initializers
 
 
 def test_the_maker_of_an_output_keeps_the_nodes_name() -> None:

@@ -75,6 +75,33 @@ def test_shapes_of_inputs(passes: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("passes", "size"),
+    [
+        ("set_input_shapes:symbols=N:sizes=4", "4"),
+        ("set_input_shapes:inputs=x:shapes=4x3", "4"),
+        ("set_batch:batch=4", "4"),
+        ("set_batch:batch=M", "M"),
+    ],
+)
+def test_declared_sizes_stay_where_inference_finds_none(passes: str, size: str) -> None:
+    """onnx infers nothing of the regressors of ai.onnx.ml: what is declared for any N is so for this one."""
+    text = """<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 1]> g
+      (float[N,3] x) => (float[N,1] y, int64[N] l) {
+      y = ai.onnx.ml.LinearRegressor<coefficients=[1.0, 2.0, 3.0], intercepts=[0.5]>(x)
+      c = Cast<to=7>(y) o = Constant<value=int64[1]{1}>() l = Squeeze(c, o) }"""
+    graph = graph_of(text)
+    assert interface(changed(graph, passes).graph).endswith(f"-> y float32[{size},1], l int64[{size}]")
+
+
+def test_declared_sizes_go_where_an_input_takes_others() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 1]> g (float[1,3] x) => (float[1,1] y) {
+      y = ai.onnx.ml.LinearRegressor<coefficients=[1.0, 2.0, 3.0], intercepts=[0.5]>(x) }"""
+    graph = graph_of(text)
+    for passes in ("set_input_shapes:inputs=x:shapes=4x3", "set_batch:batch=4"):
+        assert interface(changed(graph, passes).graph) == "x float32[4,3] -> y float32[?,?]"
+
+
+@pytest.mark.parametrize(
     "passes,reason",
     [
         ("set_input_shapes:inputs=x:shapes=9223372036854775808x3x8x8", f"the size {2**63} is more than ONNX can write"),

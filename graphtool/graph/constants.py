@@ -79,6 +79,22 @@ class Constants(NodeList):
             self._constants[name] = array
         return array
 
+    def behind_identities(self, name: str) -> str:
+        """Return the value that nodes of type Identity copy to ``name``; ``name`` where none does.
+
+        Exporters write a constant and an Identity behind it (paddle2onnx).
+        """
+        seen: set[str] = set()  # a graph that is not sound may go round in a circle
+        while name and name not in seen:
+            seen.add(name)
+            home = self._home(name)
+            slot = None if home is None else home.index.producers.get(name)
+            row = None if home is None or slot is None else home.index.rows[slot]
+            if row is None or row.op_type != "Identity" or not row.standard or not row.inputs:
+                break
+            name = row.inputs[0]
+        return name
+
     def _home(self, name: str) -> Constants | None:
         """Return the innermost graph, from here outward, that defines ``name``."""
         home: Constants | None = self

@@ -5,7 +5,7 @@ Denotations of dimensions stay where they are: entries of a declared shape are c
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import onnx
 from onnx import GraphProto, NodeProto, ValueInfoProto
@@ -106,12 +106,40 @@ def _open(info: ValueInfoProto, shape: Sequence[Dim]) -> None:
             dim.ClearField("value")
 
 
-def redeclare_outputs(graph: Graph, only_wrong: bool = False, gone: Container[str] = ()) -> list[str]:
+def narrowed(before: Iterable[Value], after: Iterable[Value]) -> dict[str, Dim] | None:
+    """Return what became of each symbol in the shapes of inputs; None where a shape of now is not one of those before.
+
+    A graph that is narrowed so makes what it made of such inputs before.
+    """
+    now = {value.name: value.shape for value in after}
+    became: dict[str, Dim] = {}
+    for value in before:
+        shape = now.get(value.name)
+        if value.shape is None:
+            continue
+        if shape is None or len(shape) != len(value.shape):
+            return None
+        for a, b in zip(value.shape, shape, strict=True):
+            if (isinstance(a, int) and a != b) or (isinstance(a, str) and became.setdefault(a, b) != b):
+                return None
+    return became
+
+
+def redeclare_outputs(
+    graph: Graph, only_wrong: bool = False, gone: Container[str] = (), became: Mapping[str, Dim] | None = None
+) -> list[str]:
     """Declare each output as inference finds it now and return the names of those that changed.
 
     A size that inference does not find becomes open; a symbol stays, since it says no more than a name, unless it is
-    ``gone``. With ``only_wrong`` a declaration stays that inference does not contradict.
+    ``gone``. With ``only_wrong`` a declaration stays that inference does not contradict. Where inputs were
+    :func:`narrowed`, with ``became``, what is declared still holds, and a size that inference does not find stays.
     """
+
+    def kept(was: Dim) -> Dim:
+        if became is not None:
+            return became.get(was, was) if isinstance(was, str) else was
+        return was if isinstance(was, str) and was not in gone else None
+
     old = {info.name: value_of(info) for info in graph.header.output}
     declarations = {info.name: copied(info) for info in graph.header.output}
     for info in graph.header.output:
@@ -128,10 +156,7 @@ def redeclare_outputs(graph: Graph, only_wrong: bool = False, gone: Container[st
         shape = now.shape
         if before.shape is not None and (shape is None or len(shape) == len(before.shape)):
             known = shape or (None,) * len(before.shape)
-            shape = tuple(
-                was if dim is None and isinstance(was, str) and was not in gone else dim
-                for was, dim in zip(before.shape, known, strict=True)
-            )
+            shape = tuple(kept(was) if dim is None else dim for was, dim in zip(before.shape, known, strict=True))
         info.CopyFrom(declarations[info.name])
         declare(info, now.dtype or before.dtype, shape)
         if (now.dtype or before.dtype, shape) != (before.dtype, before.shape):

@@ -16,12 +16,13 @@ from graphtool.errors import PassError, show
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
 from graphtool.graph.bodies import captures, has_bodies
+from graphtool.graph.sort import drop_unread, remove_nodes
 from graphtool.graph.values import Dim
 from graphtool.natives._batch_content import Items
 from graphtool.natives._batch_facts import Facts, UnfitError
 from graphtool.natives._batch_gather import free_gather
 from graphtool.natives._batch_repeat import Repeater, where
-from graphtool.natives._batch_sizes import batch_axis_after, freed_entries, reshaped, scaled, scales_of
+from graphtool.natives._batch_sizes import batch_axis_after, freed_entries, reshaped, scaled, scales_of, stands
 from graphtool.rewrite.result import label
 
 Array = NDArray[np.generic]
@@ -32,11 +33,14 @@ class Freer:
     """Frees the constants of ``graph``; ``target`` is the batch it is to take, a number or the name of a dimension.
 
     ``source`` is an input whose axis 0 is the batch. ``freed`` are the names of nodes that had a constant freed.
+    A Reshape that takes the other batch as it stands may put it on another axis than its constant, frozen at the batch
+    of now, was meant to: ``lenient`` leaves such a Reshape alone, and ``doubtful`` says that one was freed.
     """
 
-    def __init__(self, graph: Graph, facts: Facts, target: int | str, source: str) -> None:
-        self.graph, self.facts, self.target = graph, facts, target
+    def __init__(self, graph: Graph, facts: Facts, target: int | str, source: str, lenient: bool = False) -> None:
+        self.graph, self.facts, self.target, self.lenient = graph, facts, target, lenient
         self.freed: list[str] = []
+        self.doubtful = False
         self._repeater = Repeater(graph, facts, target, source)
         self._unread: list[str] = []  # constants that lost a reader
         self._given: dict[tuple[str, str, bytes], str] = {}
@@ -84,6 +88,12 @@ class Freer:
             if place is not None and dim is not None:
                 wanted = (*result[:place], dim, *result[place + 1 :])
                 if got is None or any(a != b and a is not None for a, b in zip(got, wanted, strict=True)):
+                    follows = now.tolist() != then.tolist()  # nothing in it is frozen
+                    if stands(before, source, axis, result, got, (facts.now, facts.then), follows):
+                        if self.lenient or follows:
+                            facts.learn(made, facts.dtype(data), result, got or ())
+                            return True
+                        self.doubtful = True
                     entries = freed_entries(now.tolist(), before, source, result, wanted, place, allowzero)
                     if entries is None and isinstance(self.target, int) and isinstance(dim, int):
                         entries = [*now.tolist()[:place], dim, *now.tolist()[place + 1 :]]
@@ -106,11 +116,15 @@ class Freer:
                 raise self._repeater.blocked(node, position, old)
             self.graph.set_input(slot, position, self._repeater.with_batch(node, old.tolist(), place))
             self._unread.append(name)
-        elif self.graph.is_constant(name):
+        elif self._holds(name):
             self._give(slot, position, np.array(new, np.int64))
         elif not self._set_in_concat(slot, position, old.tolist(), new):
             raise self._repeater.blocked(node, position, old)
         self.freed.append(label(node))
+
+    def _holds(self, name: str) -> bool:
+        """Whether ``name`` is a constant, or an Identity of one."""
+        return self.graph.is_constant(self.graph.behind_identities(name))
 
     def _give(self, slot: int, position: int, array: Array) -> None:
         """Let an input of a node read another constant; equal ones that stand for the same one are shared."""
@@ -199,11 +213,11 @@ class Freer:
             return False
         mode = ops.effective(node, "coordinate_transformation_mode", version)
         scales = None if mode == "tf_crop_and_resize" else scales_of(before, sizes.tolist())
-        if version >= 18 and mode != "tf_crop_and_resize" and self.graph.is_constant(node.input[3]):
+        if version >= 18 and mode != "tf_crop_and_resize" and self._holds(node.input[3]):
             left = [k for k in range(len(named)) if k != place]
             self._give(slot, 3, np.array([sizes[k] for k in left], np.int64))
             _set_attribute(node, "axes", [named[k] for k in left])
-        elif scales is not None and not isinstance(axes, list) and self.graph.is_constant(node.input[3]):
+        elif scales is not None and not isinstance(axes, list) and self._holds(node.input[3]):
             self._give(slot, 3, scales)
             self.graph.set_input(slot, 2, node.input[3])
             self.graph.set_input(slot, 3, "")
@@ -299,15 +313,11 @@ class Freer:
         return node.domain in ("", "ai.onnx") and ops.effective(node, "training_mode", self.graph.opset()) == 1
 
     def _drop_unread(self) -> None:
-        graph = self.graph
-        outputs = {info.name for info in graph.header.output}
-        gone = [name for name in dict.fromkeys(self._unread) if not graph.index.uses(name) and name not in outputs]
-        for name in gone:
-            slot = graph.index.producer_slot(name)
-            node = None if slot is None else graph.node(slot)
-            if slot is not None and node is not None and node.op_type == "Constant":
-                graph.remove_node(slot)
-        graph.drop_initializers(name for name in gone if name in graph.initializers)
+        """Remove constants that lost their last reader, with the Identities behind them."""
+        graph, freed = self.graph, set(self._unread)
+        slots = [graph.index.producer_slot(name) for name in dict.fromkeys(self._unread) if self._holds(name)]
+        remove_nodes(graph, [slot for slot in slots if slot is not None], freed)
+        drop_unread(graph, sorted(name for name in freed if name in graph.initializers))
 
 
 def _set_attribute(node: NodeProto, name: str, value: list[int]) -> None:

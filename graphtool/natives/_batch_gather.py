@@ -24,7 +24,7 @@ def free_gather(graph: Graph, facts: Facts, slot: int, node: NodeProto) -> bool:
     The shape of what it makes is noted then. What it makes stays the same at the batch of now.
     """
     data, shape = node.input[0], facts.shape_now(node.input[0])
-    found = graph.constant(node.input[1])
+    found = graph.constant(graph.behind_identities(node.input[1]))
     if found is None or shape is None or facts.axis(data) != 0 or not all(isinstance(d, int) and d for d in shape):
         return False
     sizes = [int(size) for size in shape if isinstance(size, int)]

@@ -51,7 +51,7 @@ class Repeater:
     def _repeat(self, node: NodeProto, position: int, axis: int, size: int) -> str:
         graph, now, name = self.graph, self.facts.now, node.input[position]
         source: str = name
-        array = graph.constant(name) if self.facts.dtype(name) != TensorProto.STRING else None
+        array = graph.constant(graph.behind_identities(name)) if self.facts.dtype(name) != TensorProto.STRING else None
         shape = self.facts.shape_now(name) or ()
         if now != 1:  # one item, where all are equal
             if array is None:
@@ -78,7 +78,8 @@ class Repeater:
 
     def counts(self, name: str, axis: int) -> bool:
         """Whether a value is a constant that counts the items: there is one for each, never one for all."""
-        array = self.graph.constant(name) if self.facts.dtype(name) in (TensorProto.INT32, TensorProto.INT64) else None
+        counted = self.facts.dtype(name) in (TensorProto.INT32, TensorProto.INT64)
+        array = self.graph.constant(self.graph.behind_identities(name)) if counted else None
         return array is not None and bool(_step(array, axis))
 
     def _counted(self, node: NodeProto, position: int, array: Array, axis: int, step: int) -> str:

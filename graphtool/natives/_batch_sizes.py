@@ -115,6 +115,29 @@ def batch_axis_after(before: Shape, axis: int, after: Shape, now: int) -> int | 
     return exact[0] if exact else fitting[0] if fitting else None
 
 
+def stands(
+    before: Shape, source: Shape, axis: int, result: Shape, got: Shape | None, batches: tuple[int, int], follows: bool
+) -> bool:
+    """Whether what a Reshape gives at the other batch, as it stands, has the items along one axis in their order.
+
+    ``got`` is that; ``batches`` are those of now and then. Where its entries do not follow the batch themselves
+    (``follows``), the items must have that axis for themselves: ``[1, -1]`` may have been written for one item. In an
+    axis that the batch shares they may lie one behind the other, or (Concat makes that) all firsts before all seconds.
+    """
+    if got is None or len(got) != len(result) or None in got:
+        return False
+    changed = [place for place, (a, b) in enumerate(zip(result, got, strict=True)) if a != b]
+    if len(changed) != 1 or scaled(result[changed[0]], *batches) != got[changed[0]]:
+        return False
+    place = changed[0]
+    outside, prefix = product_of(before[:axis]), product_of(result[:place])
+    share = product_of([before[axis]])
+    share = None if share is None else share.over(Product(batches[0]))
+    if outside is None or prefix is None or share is None or scaled(before[axis], *batches) != source[axis]:
+        return False
+    return (follows or result[place] == batches[0]) and prefix in (outside, outside.times(share))
+
+
 def freed_entries(
     entries: Sequence[Dim], before: Shape, source: Shape, result: Shape, wanted: Shape, place: int, allowzero: bool
 ) -> list[Dim] | None:

@@ -19,7 +19,7 @@ Adapter = Callable[[Site, NodeProto, Step], "list[tuple[NodeProto, int]] | None"
 Adapters = Mapping[tuple[str, int], Adapter]
 
 
-_OWN_TYPES = frozenset({("Constant", 9)})  # whose adapter minds types itself
+_OWN_TYPES = frozenset({("Constant", 9), ("Max", 12), ("Min", 12)})  # whose adapter minds types itself
 
 
 def convert(site: Site, node: NodeProto, source: int, up: Adapters, down: Adapters) -> list[NodeProto] | None:
@@ -129,6 +129,7 @@ def set_inputs(node: NodeProto, inputs: Sequence[str]) -> None:
 
 # the pass that writes an op out in older ones
 INSTEAD = {
+    "Einsum": "einsum_to_matmul",
     "Gelu": "decompose_gelu",
     "HardSwish": "decompose_hardswish",
     "LayerNormalization": "decompose_layer_norm",

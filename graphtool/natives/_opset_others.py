@@ -7,7 +7,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from graphtool.errors import quoted
 from graphtool.graph import opset as ops
-from graphtool.natives._opset_node import Adapter, raise_attributes, set_inputs
+from graphtool.natives._opset_node import Adapter, check_types, generic, raise_attributes, set_inputs
 from graphtool.natives._opset_site import Site
 from graphtool.natives._opset_steps import Refusal, Step
 
@@ -44,6 +44,31 @@ def or_equal_down(site: Site, node: NodeProto, step: Step) -> Nodes:
     node.op_type = "Or"
     set_inputs(node, [strict.output[0], equal.output[0]])
     return [(strict, step.version), (equal, step.version), (node, step.version)]
+
+
+def extreme_down(site: Site, node: NodeProto, step: Step) -> Nodes | None:
+    """Before opset 12 Max and Min take no integers: from opset 9 on a comparison and a Where take them, two by two."""
+    code = site.value(node.input[0]).dtype
+    if code not in (TensorProto.INT32, TensorProto.INT64) or site.target < 9:
+        check_types(site, node, step)
+        generic(site, node, step)
+        return None
+    chosen, *others = node.input
+    known, nodes = site.known(node.output[0]), list[NodeProto]()
+    for place, other in enumerate(others, 1):
+        last = place == len(others)
+        shape = known[1] if last else None
+        compared = [chosen, other]
+        beyond = site.make(
+            "Greater" if step.op == "Max" else "Less", compared, step.version, (TensorProto.BOOL, shape), "beyond"
+        )
+        nodes.append(beyond)
+        if not last:
+            nodes.append(site.make("Where", [beyond.output[0], *compared], step.version, (code, None), "so_far"))
+            chosen = nodes[-1].output[0]
+    node.op_type = "Where" if nodes else "Identity"
+    set_inputs(node, [nodes[-1].output[0], chosen, others[-1]] if nodes else [chosen])
+    return [(new, step.version) for new in (*nodes, node)]
 
 
 def cast_like_down(site: Site, node: NodeProto, step: Step) -> Nodes:
@@ -223,6 +248,7 @@ UP: dict[tuple[str, int], Adapter] = {
 DOWN: dict[tuple[str, int], Adapter] = {
     **{(op, 8): same_shapes for op in "Max Mean Min Sum".split()},
     **{(f"{op}OrEqual", 12): or_equal_down for op in ("Greater", "Less")},
+    **{(op, 12): extreme_down for op in ("Max", "Min")},
     ("CastLike", 15): cast_like_down,
     ("Constant", 9): constant_down_9,
     ("Constant", 12): constant_down,

@@ -68,8 +68,10 @@ class Site:
         return value.dtype
 
     def constant(self, name: str) -> Array | None:
-        """Return the value of a constant, a new one included; None where ``name`` is none."""
-        return self.constants[name] if name in self.constants else self.graph.constant(name)
+        """Return the value of a constant, a new one included, or of an Identity of one; None where it is none."""
+        if name in self.constants:
+            return self.constants[name]
+        return self.graph.constant(self.graph.behind_identities(name))
 
     def unused(self, name: str) -> bool:
         """Whether nothing reads a value."""

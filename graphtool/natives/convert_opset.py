@@ -124,14 +124,12 @@ def _carry_out(graph: Graph, plans: list[Level]) -> list[Match]:
 
 
 def _drop(level: Graph, freed: Mapping[str, None]) -> None:
-    """Remove initializers and Constant nodes of this level among ``freed`` that nothing reads any more."""
-    slots = [slot for name in freed if (slot := level.index.producer_slot(name)) is not None]
-    remove_nodes(level, [slot for slot in slots if _is_constant(level.node(slot))], set())
-    drop_unread(level, [name for name in freed if name in level.initializers])
-
-
-def _is_constant(node: NodeProto | None) -> bool:
-    return node is not None and node.op_type == "Constant" and node.domain in _DOMAINS
+    """Remove constants of this level among ``freed`` that nothing reads any more, with the Identities behind them."""
+    names = {name for name in freed if level.is_constant(level.behind_identities(name))}
+    slots = [level.index.producer_slot(name) for name in freed if name in names]
+    unread = dict.fromkeys([*freed, *(level.behind_identities(name) for name in freed)])
+    remove_nodes(level, [slot for slot in slots if slot is not None], set())
+    drop_unread(level, [name for name in unread if name in level.initializers])
 
 
 def _refused(refusals: Refusals, target: int) -> str:

@@ -9,7 +9,7 @@ from onnx import ValueInfoProto
 
 from graphtool.errors import PassError, did_you_mean, quoted
 from graphtool.graph import Graph, Value
-from graphtool.graph.declared import declare_dim, drop_inner_types, redeclare_outputs
+from graphtool.graph.declared import declare_dim, drop_inner_types, narrowed, redeclare_outputs
 from graphtool.graph.values import Dim, Shape, value_of
 from graphtool.natives._batch_facts import Facts, UnfitError
 from graphtool.natives._batch_free import Freer
@@ -24,8 +24,8 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
     assert isinstance(wanted, str) and isinstance(names, list)
     target = _target(wanted)
     inputs = carriers(graph, names)
-    now = _batch_of(inputs[0]) if isinstance(_batch_of(inputs[0]), int) else 1
-    assert isinstance(now, int)
+    own = _batch_of(inputs[0])
+    now = own if isinstance(own, int) else 1
     _check_symbol(graph, target, inputs)
     names = [value.name for value in inputs]
     base = graph.copy()
@@ -34,22 +34,64 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
     redeclare_outputs(base)
     taken = {dim for value in inputs for dim in value.shape or ()}
     then = target if isinstance(target, int) and target != now else next(p for p in _PRIMES if p not in {*taken, now})
-    facts = Facts(graph, base, now, then, names)
-    freer = Freer(graph, facts, target, names[0])
-    if now != target:
-        trial = Facts(graph, base, now, then, names)
-        if isinstance(_batch_of(inputs[0]), str) and _fits(graph, trial):
-            facts = trial  # open, and nothing blocks it: [1, -1] may well mean all items in one row
-        else:
-            freer.run()
+    facts, freed = Facts(graph, base, now, then, names), list[str]()
+    # open, with a name or without, and nothing blocks it: [1, -1] may well mean all items in one row
+    if now != target and (isinstance(own, int) or not _fits(graph, facts)):
+        freer = _run(graph, base, Freer(graph, Facts(graph, base, now, then, names), target, names[0]), names)
+        facts, freed = freer.facts, freer.freed
     changed = [value.name for value in inputs if _batch_of(value) != target]
-    if not changed and not freer.freed:
+    if not changed and not freed:
         return Applied()
     drop_inner_types(graph)
+    before = graph.inputs
     _declare(graph, changed, target)
+    known = {info.name: _output_shape(facts, info, target) for info in graph.header.output}
     left = {dim for value in graph.inputs for dim in value.shape or ()}
-    _declare_outputs(graph, facts, target, {str(dim) for dim in taken - left if isinstance(dim, str)})
-    return Applied([Match(name, "native") for name in dict.fromkeys((*changed, *freer.freed))])
+    gone = {str(dim) for dim in taken - left if isinstance(dim, str)}
+    redeclare_outputs(graph, gone=gone, became=None if freed else narrowed(before, graph.inputs))
+    _declare_outputs(graph, known)
+    return Applied([Match(name, "native") for name in dict.fromkeys((*changed, *freed))])
+
+
+def _run(graph: Graph, base: Graph, freer: Freer, names: Sequence[str]) -> Freer:
+    """Free ``graph`` of its batch and return who did it; raises PassError.
+
+    At batch 1 the axes of length 1 look alike. Where a Reshape was freed that could have been left alone, and then the
+    graph does not fit or an output has its items beside axis 0, it is left alone instead, if that turns out better.
+    """
+    start = graph.snapshot()
+    fault: PassError | None = None
+    try:
+        freer.run()
+    except PassError as error:
+        fault = error
+    if not freer.doubtful or (fault is None and not _beside(freer.facts)):
+        if fault is not None:
+            raise fault
+        return freer
+    other, facts = graph.at(start), freer.facts
+    again = Freer(other, Facts(other, base, facts.now, facts.then, names), freer.target, names[0], lenient=True)
+    try:
+        again.run()
+    except PassError:
+        if fault is not None:
+            raise fault from None
+        return freer
+    if fault is None and len(_beside(again.facts)) >= len(_beside(facts)):
+        return freer
+    graph.become(other)
+    again.facts.graph = graph
+    return again
+
+
+def _beside(facts: Facts) -> list[str]:
+    """Return the outputs that have the batch of now at axis 0, as far as sizes tell, and the other one elsewhere."""
+    found = []
+    for info in facts.base.header.output:
+        shape, axes = facts.shape_now(info.name), facts.axes(info.name)
+        if shape and shape[0] == facts.now and axes and 0 not in axes:
+            found.append(info.name)
+    return found
 
 
 def _fits(graph: Graph, facts: Facts) -> bool:
@@ -127,10 +169,8 @@ def _declare(graph: Graph, names: Sequence[str], batch: Dim) -> None:
     graph.forget_shapes()
 
 
-def _declare_outputs(graph: Graph, facts: Facts, target: int | str, gone: set[str]) -> None:
-    """Declare the outputs as the walk found them; what it did not find out is left to inference."""
-    known = {info.name: _output_shape(facts, info, target) for info in graph.header.output}
-    redeclare_outputs(graph, gone=gone)
+def _declare_outputs(graph: Graph, known: Mapping[str, Shape | None]) -> None:
+    """Declare what the walk found of the outputs and inference did not."""
     for info in graph.header.output:
         shape = known[info.name]
         if shape is None or len(shape) != len(value_of(info).shape or ()):

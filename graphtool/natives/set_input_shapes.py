@@ -8,7 +8,14 @@ from onnx import ValueInfoProto
 
 from graphtool.errors import PassError, did_you_mean, quoted, show
 from graphtool.graph import Graph
-from graphtool.graph.declared import declare, declare_dim, drop_inner_types, inference_fault, redeclare_outputs
+from graphtool.graph.declared import (
+    declare,
+    declare_dim,
+    drop_inner_types,
+    inference_fault,
+    narrowed,
+    redeclare_outputs,
+)
 from graphtool.graph.values import Dim, Shape, value_of
 from graphtool.rewrite.result import Applied, Match, Miss
 
@@ -41,7 +48,7 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
             changes[value.name] = shape
     if not changes:
         return Applied(misses=misses or [Miss(name, "native", "it has that shape already") for name in asked])
-    sound, before = inference_fault(graph) is None, _symbols(graph)
+    sound, before, values = inference_fault(graph) is None, _symbols(graph), graph.inputs
     beyond = next((dim for shape in changes.values() for dim in shape if isinstance(dim, int) and dim >> 63), None)
     if beyond is not None:
         raise PassError(f"the size {show(str(beyond), 40)} is more than ONNX can write")
@@ -49,7 +56,7 @@ def apply(graph: Graph, params: Mapping[str, object]) -> Applied:
         declare(infos[name], infos[name].type.tensor_type.elem_type, shape)
     _fix_outputs(graph, fixed)
     drop_inner_types(graph)
-    redeclare_outputs(graph, gone=before - _symbols(graph))
+    redeclare_outputs(graph, gone=before - _symbols(graph), became=narrowed(values, graph.inputs))
     fault = inference_fault(graph) if sound else None
     if fault is not None:
         raise PassError(f"the graph does not take these shapes: {show(fault, 200)} (set_batch frees a batch)")

@@ -23,6 +23,7 @@ from graphtool.parity.append import extended
 from graphtool.parity.containers import first
 from graphtool.parity.feed import draw
 from graphtool.parity.metrics import equal
+from graphtool.parity.runerror import RunError
 from graphtool.parity.session import Session
 from graphtool.parity.tolerance import close_tolerance
 from graphtool.parity.verdict import IncomparableError, Reference
@@ -166,7 +167,42 @@ def _by_items(
     for name, array in outputs.items():
         if own[name] in runs[0]:
             expected[name] = _together(name, [run[own[name]] for run in runs], array, plan)
+    beside = {name: array for name, array in expected.items() if _is_beside(runs[0][own[name]], array, plan)}
+    if beside:
+        _check_first_axis(one, runs, plan, given, beside)
     return _moved(one, after, given, expected, outputs)
+
+
+def _is_beside(single: Array, whole: Array, plan: Items) -> bool:
+    """Whether an output may have had its items along axis 0 and has them along another one now."""
+    return whole.shape != single.shape and bool(single.ndim) and single.shape[0] == whole.shape[0] == plan.now
+
+
+def _check_first_axis(
+    one: Reference, runs: Sequence[Arrays], plan: Items, given: Mapping[str, Array], beside: Mapping[str, Array]
+) -> None:
+    """Raise IncomparableError where the graph before has the items of an output along axis 0, and right, by itself.
+
+    A batch of one does not say which axis of length 1 it is; states of an LSTM rightly have their items along axis 1.
+    """
+    own = {name: one.own_name.get(name, name) for name in (*given, *beside)}
+    fed = {own[name]: array.astype(one.feed[own[name]].dtype) for name, array in given.items()}
+    try:
+        found = Session(_opened(one.graph), outputs=[own[name] for name in beside]).run({**one.feed, **fed})
+    except RunError:
+        return  # a constant holds its batch, so it says nothing of another
+    for name, array in beside.items():
+        rows = np.concatenate([run[own[name]] for run in runs])[: plan.then]
+        if rows.shape == found[own[name]].shape and _alike(rows, found[own[name]]):
+            shapes = f"{list(rows.shape)} for {plan.then} items before, {list(array.shape)} after"
+            raise IncomparableError(f"output {quoted(name)} no longer has its items along axis 0: {shapes}")
+
+
+def _alike(a: Array, b: Array) -> bool:
+    """Whether items are the same ones: kernels may round otherwise for another batch, another item is far away."""
+    if a.dtype.kind not in "fc":
+        return equal(a, b)
+    return bool(np.allclose(a.astype(np.float64), b.astype(np.float64), rtol=1e-2, atol=1e-4, equal_nan=True))
 
 
 def _together(name: str, parts: Sequence[Array], like: Array, plan: Items) -> Array:
@@ -186,17 +222,22 @@ def _together(name: str, parts: Sequence[Array], like: Array, plan: Items) -> Ar
 
 def _at_other_sizes(one: Reference, after: Graph, given: dict[str, Array], outputs: Arrays) -> Reference:
     own = {name: one.own_name.get(name, name) for name in (*given, *outputs)}
-    graph = one.graph.copy()
-    drop_inner_types(graph)
-    for info in (*graph.header.input, *graph.header.output):
-        if info.name not in graph.initializers and info.type.WhichOneof("value") == "tensor_type":
-            for axis in range(len(info.type.tensor_type.shape.dim)):
-                declare_dim(info, axis, None)
-    graph.reindex()
     fed = {own[name]: array.astype(one.feed[own[name]].dtype) for name, array in given.items()}
     there = [own[name] for name in outputs if one.output(name) is not None]
-    found = Session(graph, outputs=there).run({**one.feed, **fed})
+    found = Session(_opened(one.graph), outputs=there).run({**one.feed, **fed})
     return _moved(one, after, given, {name: found[own[name]] for name in outputs if own[name] in found}, outputs)
+
+
+def _opened(graph: Graph) -> Graph:
+    """Return a copy of which inputs and outputs declare no sizes."""
+    own = graph.copy()
+    drop_inner_types(own)
+    for info in (*own.header.input, *own.header.output):
+        if info.name not in own.initializers and info.type.WhichOneof("value") == "tensor_type":
+            for axis in range(len(info.type.tensor_type.shape.dim)):
+                declare_dim(info, axis, None)
+    own.reindex()
+    return own
 
 
 def _moved(
