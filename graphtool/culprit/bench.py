@@ -209,8 +209,8 @@ class Bench:
 
 
 def _selected(stage: Stage, held: bool) -> Stage:
-    """Return a stage that tells its places, and without ``held`` one that has no budget of its own."""
-    spec = stage.spec if held else replace(stage.spec, budget={})
+    """Return a stage that tells its places, and without ``held`` one that is only measured where it is lossy."""
+    spec = stage.spec if held else replace(stage.spec, budget={}, held=False)
     return stage._replace(spec=spec, selection=stage.selection or Selection())
 
 

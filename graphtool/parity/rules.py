@@ -73,7 +73,7 @@ def by_class(
     if spec.parity in ("lossy", "float16"):
         given = [b for b in budgets if b.scope in ("", spec.name) and (b.output is None or b.output in figures)]
         reasons = broken([*given, *own_budgets(spec.budget, given, figures)], figures)
-        gone = {name: count for name, (was, now) in pairs.items() if (count := lost(was, now))}
+        gone = {name: count for name, (was, now) in pairs.items() if spec.held and (count := lost(was, now))}
         reasons += (f"output {quoted(name)}: {count} numbers became infinite or NaN" for name, count in gone.items())
     if any(budget.scope == spec.name for budget in budgets):
         step = figures if reference is standing.before else _since_before(standing, outputs) or figures

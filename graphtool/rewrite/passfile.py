@@ -79,6 +79,7 @@ class Pass:
     growth: Bound | None  # of a sequence: by what its rewrites may make a model larger
     semantics: tuple[Semantics, ...]
     cases: tuple[Case, ...] = field(repr=False)
+    held: bool = True  # no file says otherwise: whoever looks for a budget lets a lossy pass do what it does
 
 
 def load_pass(path: Path, shown: str | None = None, late: bool = False) -> Pass:
