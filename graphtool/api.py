@@ -56,9 +56,10 @@ def run(
     onnxruntime on ``feed`` (input name to array, or several such), or on feeds drawn from ``seed`` on, open dimensions
     from ``shapes``: ``feeds`` of them (by default two for a small model, else one), with ``extremes`` also on zeros,
     large, negative and bounding values. ``checked=False`` judges nothing, ``truth`` holds each ``close`` pass against
-    double precision too. Returns the run: ``.graph`` (``.save(path)``) and ``.steps``. Raises PromiseError for a
-    broken promise unless ``keep_going``, which rolls that step back, and for a whole that is over ``budgets``;
-    GraphtoolError for whatever does not fit.
+    double precision too. Returns the run: ``.graph`` (``.save(path)``), ``.steps`` and ``.notes``: of a model with an
+    operator that nothing here can run the steps are judged match by match or, verdict ``structure``, not in numbers,
+    and a note says so. Raises PromiseError for a broken promise unless ``keep_going``, which rolls that step back, and
+    for a whole that is over ``budgets``; GraphtoolError for whatever does not fit.
     """
     if budgets and not checked:
         raise UsageError("a budget cannot be held with checked=False")
@@ -66,8 +67,17 @@ def run(
     stages = parse_pipeline(passes if isinstance(passes, str) else ",".join(passes), catalog, params)
     own = _graph(model).copy()
     moved = check(own)
-    given = _trials(own, feed, seed, shapes, feeds, extremes) if checked else []
-    state = pipeline.begin(own, stages, catalog, given, budgets, truth, moved=moved)
+
+    def begin(trials: list[Trial] | None) -> Run:
+        return pipeline.begin(own, stages, catalog, trials, budgets, truth, structure=True, moved=moved)
+
+    if checked:
+        from graphtool.parity.trials import on_sizes_that_run
+
+        state, note = on_sizes_that_run(begin, partial(_trials, own, feed, seed, shapes, feeds, extremes))
+        state.notes += [note] if note else []
+    else:
+        state = begin(None)
     for step in pipeline.advance(state, catalog, keep_going):
         if step.status == "broken" and not keep_going:
             raise promise_error(step, None)
@@ -95,12 +105,14 @@ def _trials(
     shapes: Mapping[str, Sequence[int]] | None,
     feeds: int | None,
     extremes: bool,
+    variant: int,
 ) -> list[Trial]:
-    """Return the feeds on which a run is judged: those given, with what is drawn beside them."""
+    """Return the feeds on which a run is judged: those given, with what is drawn beside them, in a ``variant``."""
     from graphtool.parity.trials import Trial, plan
 
     several = () if feed is None else [feed] if isinstance(feed, Mapping) else feed
-    return plan(graph, [Trial(_given(graph, arrays), must=True) for arrays in several], seed, shapes, feeds, extremes)
+    given = [Trial(_given(graph, arrays), must=True) for arrays in several]
+    return plan(graph, given, seed, shapes, feeds, extremes, variant)
 
 
 def _given(graph: Graph, feed: Mapping[str, Any]) -> Feed:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from graphtool import kernels
 from graphtool.culprit.failure import Job, Looker
-from graphtool.culprit.reduce import Case, Reduced, reduce
+from graphtool.culprit.reduce import Reduced, reduce
 from graphtool.errors import ModelError, UsageError, quoted, show
 from graphtool.finding import bound_text
 from graphtool.graph import Graph
@@ -26,8 +26,12 @@ from graphtool.guard import temporary
 from graphtool.parity.budget import Budget
 from graphtool.parity.containers import is_absent, is_sequence
 from graphtool.parity.feed_files import write_npz
-from graphtool.request import Request, budgets_of, feed_for, prepare, sound
+from graphtool.parity.trials import Trial
+from graphtool.request import Request, budgets_of, feed_for, prepare, sound, trials_for
 from graphtool.rewrite import Catalog, Pass, Stage, parse_pipeline
+
+if TYPE_CHECKING:
+    from graphtool.atc.profile import Profile
 
 Array = NDArray[Any]
 Watch = Callable[[str], None]
@@ -69,19 +73,24 @@ def run_reduce(wish: Wish, watch: Watch) -> Written:
         raise ModelError(f"{quoted(folder)} exists; name another folder with -o")
     if not folder.parent.is_dir():
         raise ModelError(f"cannot write {quoted(folder)}: there is no folder {quoted(folder.parent)}")
-    job, stages, catalog = _job(wish)
+    job, stages, catalog, profile = _job(wish)
     watch("loading")
     graphs = [Graph.load(path) for path in (request.model, *([wish.against] if wish.against is not None else []))]
     for graph in graphs:
         sound(graph)
-    feed = feed_for(graphs[0], request.feed, request.seed, request.shapes)
+
+    def drawn(variant: int) -> list[Trial]:
+        if job.passes or job.against:
+            return trials_for(graphs[0], request, profile, variant if job.passes else 0)
+        return [Trial(feed_for(graphs[0], request.feed, request.seed, request.shapes), must=True)]
+
     with Looker(job, wish.seconds) as looker:
-        reduced = reduce(Case(tuple(graphs), feed.arrays), looker, wish.attempts, watch)
+        reduced = reduce(tuple(graphs), drawn, looker, wish.attempts, watch)
     watch(f"writing {folder}")
     return _written(wish, job, stages, catalog, reduced, folder)
 
 
-def _job(wish: Wish) -> tuple[Job, list[Stage], Catalog]:
+def _job(wish: Wish) -> tuple[Job, list[Stage], Catalog, Profile | None]:
     request = wish.request
     wanted = bool(request.passes or request.profile), wish.against is not None, bool(wish.command)
     if sum(wanted) > 1:
@@ -100,13 +109,14 @@ def _job(wish: Wish) -> tuple[Job, list[Stage], Catalog]:
     catalog = Catalog()
     stages: list[Stage] = []
     budgets: list[Budget] = []
+    profile: Profile | None = None
     if wanted[0]:
         _, stages, catalog, profile = prepare(request)
         budgets = list(profile.budgets if profile else ())
     budgets = budgets_of(request.minima, request.maxima, stages) or budgets
     text = ",".join(stage.text() for stage in stages)
     job = Job(text, tuple(budgets), request.truth, wish.level, wanted[1], wish.command, wish.regex)
-    return job, stages, catalog
+    return job, stages, catalog, profile
 
 
 def _written(

@@ -20,6 +20,7 @@ from graphtool.cases import model_of
 from graphtool.errors import FeedError, GraphtoolError, PromiseError
 from graphtool.golden.data_set import check_test_data_set, write_test_data_set
 from graphtool.graph import Graph
+from graphtool.parity.budget import parse_budget
 from graphtool.parity.containers import ABSENT, boxed, inputs_of, is_absent, is_sequence
 from graphtool.parity.feed import Feed, draw
 from graphtool.parity.feed_extremes import extremes
@@ -399,3 +400,19 @@ def test_what_cannot_be_run_without_a_sequence_says_so() -> None:
     graph = model_of(JOIN, 18)
     with pytest.raises(GraphtoolError, match="the feed has nothing for input 's'"):
         Session(graph).run({})
+
+
+def test_the_maps_of_a_classifier_are_judged_as_the_scores_that_they_are() -> None:
+    weights = ", ".join(f"{number / 7 - 0.8}" for number in range(12))
+    graph = model_of(
+        f"""g (float[N,4] x) => (seq(map(int64, float)) p)
+        <float[4,3] w = {{{weights}}}, float[3] b = {{0.3, 0.7, 0.11}}, float[3] c = {{0.123, 0.7, 0.9}}>
+        {{ h = MatMul(x, w) k = Mul(h, b) l = Mul(k, c) p = ai.onnx.ml.ZipMap<classlabels_int64s = [0, 1, 2]>(l) }}""",
+        17,
+    )
+    for passes, rule in (("optimize", "noise"), ("float16_model", "measured")):
+        verdict = api.run(graph, passes, budgets=[parse_budget("p:argmax_agreement=1", "min")]).steps[0].verdict
+        assert verdict is not None and verdict.rule == rule
+        found = verdict.figures["p"]
+        assert 0 < found.max_abs < 0.01 and found.cosine > 0.999 and found.count in (3, 6)
+    assert verdict.notes == ()

@@ -49,6 +49,37 @@ def test_a_planted_mistake_is_left_alone_with_its_nodes(
     assert f"{name} broke its promise" in found["failure"] and not found["spent"]
 
 
+BAKED = """summary = 's'
+why = 'w'
+parity = 'exact'
+[[rewrite]]
+match = 'y = Flatten(x)'
+let = { s = "[2, 12]" }
+replace = 'y = Reshape(x, s)'
+"""
+
+
+def test_what_fails_on_the_second_feed_of_a_run_only_is_found_there(cli: Cli) -> None:
+    cli.write("baked.toml", BAKED)
+    cli.save("m.onnx", "g (float[N,3,4] x) => (float[N,12] y) { a = Relu(x) b = Flatten(a) y = Neg(b) }")
+    assert "refused on 1 of 2 feeds, worst on drawn with seed 1, N=1" in cli("run", "m.onnx", "-p", "baked.toml").out
+    found = reduced(cli, "m.onnx", "--passes", "baked.toml")
+    assert "broke its promise" in found["failure"] and found["after"]["nodes"] == 1
+    assert again(cli, found) == 1
+
+
+def test_a_model_that_runs_on_other_sizes_alone_is_reduced_on_those(cli: Cli) -> None:
+    cli.write("baked.toml", BAKED)
+    text = """g (float[N,3,4] x) => (float[N,12] y)
+      <float[1,3,4] k = {1,1,1,1,1,1,1,1,1,1,1,1}, int64[1] s = {0}, int64[1] e = {4}, int64[1] t = {2}>
+      { a = Concat<axis = 2>(x, k) i = Slice(a, s, e, t) b = Flatten(i) y = Neg(b) }"""
+    cli.save("m.onnx", text)
+    assert "broke its promise" in cli("run", "m.onnx", "-p", "baked.toml").err
+    assert "broke its promise" in reduced(cli, "m.onnx", "--passes", "baked.toml")["failure"]
+    cli.save("fine.onnx", text.replace("Flatten", "Identity").replace("float[N,12] y", "float[N,3,4] y"))
+    assert "nothing fails" in cli("reduce", "fine.onnx", "--passes", "baked.toml").err
+
+
 def test_the_folder_stands_by_itself(cli: Cli) -> None:
     """With the pass files of the project, inner ones too; no temporary path and no user's path in it."""
     found = reduced(cli, "--passes", "team", planted(cli, "team", scaled(1, 2)))

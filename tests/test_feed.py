@@ -107,6 +107,51 @@ def test_symbols_that_are_sums_and_sizes_that_weights_demand() -> None:
     assert flat["x"].shape == (2, 7)
 
 
+def test_symbols_that_a_tool_made_up_are_as_good_as_none() -> None:
+    body = """(float[{0},{1},4] a, float[{2},{3},4] b, float[{4},{5},{6},{7}] p, float[{8},{9},{10},{11}] q)
+        => (float y) {{ y = Add(a, b) }}"""
+    made_up = draw(graph_of(body.format(*(f"unk__{number}" for number in range(12)))))
+    unnamed = draw(graph_of(body.format(*"?" * 12)))
+    assert made_up.recipe["dims"]["unk__0"] == 2, "the batch"
+    for name in "bpq":
+        assert made_up.arrays[name].shape[1:] == unnamed.arrays[name].shape[1:], name
+        assert made_up.arrays[name].shape[0] == 2
+    same = draw(graph_of("(float[unk__1,4] a, float[3,unk__1] b) => (float y) { y = Add(a, b) }")).arrays
+    assert (same["a"].shape, same["b"].shape) == ((2, 4), (3, 2)), "one symbol has one size everywhere"
+
+
+@pytest.mark.parametrize(
+    ("variants", "body", "shapes"),
+    [
+        ((4,), "(float[A,C] a, float[B,D] b) => (float y) { y = Add(a, b) }", {"a": (2, 3), "b": (2, 3)}),
+        ((4, 5), "(float[A,C] a, float[B,D] b) => (float y) { c = MatMul(a, w) y = Add(a, b) }",
+         {"a": (None, 5), "b": (None, 5)}),
+        ((5,), "(float[3,2] a, float[N,M] b) => (float y) { y = Add(a, b) }", {"a": (3, 2), "b": (3, 2)}),
+        ((6,), "(float[?,?] a, float[?,?] b) => (float y) { y = MatMul(a, b) }", {"a": (3, 3), "b": (3, 3)}),
+        ((7,), "(float[?,?,?,?] a, float[?,?] b) => (float y) { y = MatMul(a, b) }", {"a": (2, 2, 2, 2), "b": (2, 2)}),
+    ],
+)  # fmt: skip
+def test_variants_in_which_inputs_fit_each_other(variants: tuple[int, ...], body: str, shapes: Any) -> None:
+    graph = graph_of(body, w=np.ones((5, 5), np.float32))
+    for variant in variants:
+        arrays = draw(graph, variant=variant).arrays
+        Session(graph, threads=1).run(arrays)
+        for name, shape in shapes.items():
+            has = arrays[name].shape
+            assert all(size is None or size == n for size, n in zip(shape, has, strict=True)), (variant, name, has)
+
+
+def test_a_variant_in_which_integers_that_may_be_any_are_0_or_1() -> None:
+    body = """(int64[40] i, int32[40] d, uint8[40] u, int64[40] k, float[40] x)
+        => (float y) { e = Gather(t, k) q = Div(i, d) }"""
+    graph = graph_of(body, t=np.ones((9, 2), np.float32))
+    usual, feed = draw(graph), draw(graph, variant=10)
+    assert {name: set(feed.arrays[name].tolist()) for name in "idk"} == {"i": {0, 1}, "d": {1}, "k": {0, 1}}
+    assert all(equal(usual.arrays[name], feed.arrays[name]) for name in "ux")
+    assert feed.text() == "drawn with seed 0, integers 0 or 1" and "integers" not in usual.recipe
+    assert draw(graph_of(IDENTITY), variant=10).recipe == draw(graph_of(IDENTITY)).recipe, "nothing is different"
+
+
 def test_asked_shapes() -> None:
     body = "(float[N,3,H,W] x, float[N,5] z, float[2,2] s) => (float[N,3,H,W] y) { y = Relu(x) }"
     feed = draw(graph_of(body), shapes={"x": [4, 3, 8, 6]})

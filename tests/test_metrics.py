@@ -17,7 +17,7 @@ from graphtool import seeded
 from graphtool.errors import UsageError
 from graphtool.parity.budget import METRICS, Budget, broken, check, parse_budget
 from graphtool.parity.eps import eps_of
-from graphtool.parity.metrics import compare, equal
+from graphtool.parity.metrics import compare, equal, finite, lost
 from graphtool.rewrite import passfile
 
 Array = np.ndarray
@@ -164,6 +164,36 @@ def test_strings_and_sequences() -> None:
     assert compare(one, sequence(f32(1, 2), f32(3, 4))).max_abs == INF
     maps, other_maps = sequence({"a": 1.0, "b": NAN}), sequence({"a": 2.0, "b": NAN})
     assert equal(maps, sequence({"a": 1.0, "b": NAN})) and not equal(maps, other_maps)
+
+
+def boxed_maps(*items: Any) -> Array:
+    found = np.empty(len(items), object)
+    found[:] = items
+    return found
+
+
+def test_maps_to_numbers_are_measured_by_key() -> None:
+    scores = np.random.default_rng(0).random((3, 4)).astype(np.float32)
+    moved = scores + np.float32(5e-5)
+    before, after = (
+        boxed_maps(*({key: float(row[key]) for key in order} for row in array))
+        for array, order in ((scores, (0, 1, 2, 3)), (moved, (3, 1, 0, 2)))  # maps have no order
+    )
+    assert compare(before, after) == compare(scores, moved)
+    assert compare(before, before).max_abs == 0 and compare(before, after).argmax_agreement == 1.0
+    figures = compare(boxed_maps({"a": 1.0}, {"b": 2.0}), boxed_maps({"a": 1.0}, {"b": 2.5}))
+    assert (figures.count, figures.changed, figures.max_abs, figures.worst_index) == (2, 1, 0.5, (1,))
+    assert compare(boxed_maps({"a": 0.1}), boxed_maps({"a": 0.1 + 1e-12})).max_abs > 0, "of float64"
+    assert compare(boxed_maps({"a": 1.0}), boxed_maps({"b": 1.0})).max_abs == INF
+    assert compare(boxed_maps({"a": "x"}), boxed_maps({"a": "y"})).max_abs == INF
+    assert compare(boxed_maps({"a": 3, "b": 4}), boxed_maps({"a": 3, "b": 5})).agreement == 0.5
+
+
+def test_numbers_that_are_lost_in_maps() -> None:
+    whole, gone = boxed_maps({0: 1.0, 1: 2.0}, {0: 3.0, 1: INF}), boxed_maps({0: 1.0, 1: NAN}, {0: INF, 1: INF})
+    assert finite(boxed_maps({0: 1.0})) and not finite(whole)
+    assert (lost(whole, gone), lost(whole, whole), lost(gone, whole)) == (2, 0, 0)
+    assert lost(boxed_maps({0: 1.0}), boxed_maps({0: 1.0, 1: NAN})) == 1, "other keys"
 
 
 def literal_class_figures(before: Array, after: Array) -> tuple[float, float]:

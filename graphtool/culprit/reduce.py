@@ -14,7 +14,10 @@ from graphtool.culprit.shrink import Case, shrink, simplify
 from graphtool.errors import PromiseError
 from graphtool.graph import Graph, check
 from graphtool.parity.feed_files import write_npz
+from graphtool.parity.runerror import RunError
+from graphtool.parity.trials import Trial, on_sizes_that_run
 
+Drawn = Callable[[int], list[Trial]]
 Watch = Callable[[str], None]
 
 
@@ -51,19 +54,26 @@ def sizes_of(case: Case) -> Sizes:
     return Sizes(graph.node_count, weights, sum(array.size for array in case.feed.values()))
 
 
-def reduce(case: Case, looker: Looker, most: int, watch: Watch = lambda _: None) -> Reduced:
-    """Make a failing case smaller, with at most ``most`` models tried.
+def reduce(
+    graphs: tuple[Graph, ...], drawn: Drawn, looker: Looker, most: int, watch: Watch = lambda _: None
+) -> Reduced:
+    """Make what fails smaller, with at most ``most`` models tried.
 
-    A smaller model counts where it fails in the same way: the same promise and rule, the same metric of a budget, the
-    same error of onnxruntime but for names and numbers, the same signal. Raises PromiseError where nothing fails.
+    ``drawn`` gives the feeds of a variant, see :func:`graphtool.parity.trials.on_sizes_that_run`: what fails is what a
+    run would report, on the first feed that shows it. A smaller model counts where it fails in the same way: the same
+    promise and rule, the same metric of a budget, the same error of onnxruntime but for names and numbers, the same
+    signal. Raises PromiseError where nothing fails.
     """
     with tempfile.TemporaryDirectory(prefix="graphtool-reduce-") as folder:
-        return _Reducer(case, looker, most, watch, Path(folder)).run()
+        return _Reducer(graphs, drawn, looker, most, watch, Path(folder)).run()
 
 
 class _Reducer:
-    def __init__(self, case: Case, looker: Looker, most: int, watch: Watch, folder: Path) -> None:
-        self.first = self.best = case
+    def __init__(
+        self, graphs: tuple[Graph, ...], drawn: Drawn, looker: Looker, most: int, watch: Watch, folder: Path
+    ) -> None:
+        self.first = self.best = Case(graphs, {})
+        self.drawn = drawn
         self.looker = looker
         self.most = most
         self.watch = watch
@@ -75,7 +85,7 @@ class _Reducer:
         self.watch("looking at the model as it is")
         for graph in self.first.graphs:
             check(graph)
-        self.failure = self._look(self.first)
+        self.failure = self._first_failure()
         if not self.failure.sign:
             raise PromiseError("nothing fails: there is nothing to reduce")
         self._nodes()
@@ -84,6 +94,30 @@ class _Reducer:
         failure = self._look(self.best)
         before, after = sizes_of(self.first), sizes_of(self.best)
         return Reduced(self.best, failure, before, after, self.attempts, self.attempts >= self.most)
+
+    def _first_failure(self) -> Failure:
+        """Return the failure that a run would report first; its case is the first from now on."""
+        graphs, unfit = self.first.graphs, Failure()
+
+        def begin(trials: list[Trial]) -> Failure:
+            nonlocal unfit
+            for feed in (feed for trial in trials for feed in (trial.feed, trial.instead) if feed is not None):
+                case = Case(graphs, feed.arrays)
+                failure = self._look(case)
+                if not failure.sign.startswith("onnxruntime"):  # it runs
+                    if failure.sign:
+                        self.first = self.best = case
+                        return failure
+                elif feed is trials[0].feed:
+                    if not unfit.sign:
+                        unfit, self.first, self.best = failure, case, case
+                    raise RunError(failure.text, "run" if failure.sign.startswith("onnxruntime run") else "load")
+            return Failure()
+
+        try:
+            return on_sizes_that_run(begin, self.drawn)[0]
+        except RunError:
+            return unfit
 
     def holds(self, case: Case) -> bool:
         """Whether a case still fails in the same way; the last one that does is the best so far."""

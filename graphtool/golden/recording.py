@@ -191,6 +191,8 @@ def _on_feed(asked: Asked, graph: Graph, kept: Record | None, target: Path, run:
         feed = asked.feed(graph, variant) or draw(graph, variant=variant)
         if variant and "items" in feed.recipe:  # a record does not say of how many tensors a drawn sequence is
             raise FeedError("sequences and optionals are drawn in one way only")
+        if "integers" in feed.recipe:  # nor of which numbers integers are drawn
+            raise FeedError("integers are drawn in one way only")
         return [Trial(feed)]
 
     if kept is None or asked.feed(graph, 0) is not None:

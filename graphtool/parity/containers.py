@@ -93,8 +93,32 @@ def first(array: Array) -> Array:
     return array[0] if is_sequence(array) and array.size else array
 
 
+def keys_of(array: Array) -> list[list[Any]] | None:
+    """Return the keys of each map that an array holds, in order; None where it holds anything but maps to numbers.
+
+    A classifier of scikit-learn gives such a sequence: for each item its score by class.
+    """
+    if not array.dtype.hasobject or not array.size:
+        return None
+    items = array.reshape(-1).tolist()
+    whole = all(isinstance(item, dict) and all(type(n) in (int, float) for n in item.values()) for item in items)
+    return [sorted(item) for item in items] if whole else None
+
+
 def joined(array: Array) -> Array:
-    """Return the numbers of a sequence end to end; any other array, and one of several types, as it is."""
+    """Return the numbers of a sequence end to end; any other array, and one of several types, as it is.
+
+    Maps become a row each, by sorted keys, where all have the same keys; else they are laid end to end too.
+    """
+    keys = keys_of(array)
+    if keys is not None:
+        rows = [[item[key] for key in own] for item, own in zip(array.reshape(-1).tolist(), keys, strict=True)]
+        numbers = np.array([number for row in rows for number in row])
+        if numbers.dtype.kind == "f":  # of Python's floats; most were float32, whose eps is what counts
+            with np.errstate(over="ignore"):
+                narrow = numbers.astype(np.float32)
+            numbers = narrow if np.array_equal(narrow, numbers, equal_nan=True) else numbers
+        return numbers.reshape(len(rows), -1) if numbers.size and all(own == keys[0] for own in keys) else numbers
     if not is_sequence(array) or not array.size or len({item.dtype for item in array}) > 1:
         return array
     return np.concatenate([item.reshape(-1) for item in array])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from graphtool.errors import quoted
 from graphtool.graph import Graph
+from graphtool.parity.containers import joined, keys_of
 from graphtool.parity.eps import eps_of
 from graphtool.parity.metrics import compare, equal
 from graphtool.parity.ties import Loose, loose_labels
@@ -106,6 +107,8 @@ class Matcher:
             return False
         if equal(item, single):
             return True
+        if (keys := keys_of(item)) is not None and keys == keys_of(single) and eps_of(joined(single).dtype):
+            item, single = joined(item), joined(single)
         if item.dtype.hasobject or item.dtype.kind in "US":
             return False
         if eps_of(single.dtype) == 0:

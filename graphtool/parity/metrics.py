@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from graphtool.errors import UsageError
 from graphtool.parity.classes import class_figures, top5_agreement
-from graphtool.parity.containers import joined
+from graphtool.parity.containers import joined, keys_of
 from graphtool.parity.eps import eps_of, is_extension
 from graphtool.parity.spread import NONE, Errors, Spread
 
@@ -49,8 +49,9 @@ class Figures:
     five classes, the mean share of the five largest that are among the five largest of the other; None elsewhere.
     ``agreement``: for whole numbers and truth values, such as labels, the share of elements that are equal; None for
     any other output. ``worst_pair``: the two numbers at ``worst_index``.
-    Complex numbers count as two real ones. A sequence of tensors counts as its tensors joined end to end. Strings have
-    no distance: infinite where they differ, else 0.
+    Complex numbers count as two real ones. A sequence of tensors counts as its tensors joined end to end, maps to
+    numbers as a row each, by sorted keys. Strings and maps of other keys have no distance: infinite where they differ,
+    else 0.
     """
 
     count: int
@@ -277,8 +278,11 @@ def _compare_objects(before: Array, after: Array) -> Figures:
     """Compare strings, or the object arrays that stand for sequences and maps."""
     pairs = list(zip(before.reshape(-1), after.reshape(-1), strict=True))
     if pairs and all(_measurable(x) and _measurable(y) and x.shape == y.shape for x, y in pairs):
-        joined = [np.concatenate([side.reshape(-1) for side in sides]) for sides in zip(*pairs, strict=True)]
-        return compare(joined[0], joined[1])
+        x, y = (np.concatenate([side.reshape(-1) for side in sides]) for sides in zip(*pairs, strict=True))
+        return compare(x, y)
+    keys = keys_of(before)
+    if keys is not None and keys == keys_of(after):
+        return compare(joined(before), joined(after))
     changed = [i for i, (x, y) in enumerate(pairs) if not _same_object(x, y)]
     distance = math.inf if changed else 0.0
     spread = Spread(distance, *(distance if len(changed) > (1 - q) * len(pairs) else 0.0 for q in _SHARES))
@@ -301,13 +305,18 @@ def _compare_objects(before: Array, after: Array) -> Figures:
 
 
 def finite(array: Array) -> bool:
-    """Whether an array, of whatever type or a sequence, has no infinity and no NaN."""
+    """Whether an array, of whatever type, a sequence or maps, has no infinity and no NaN."""
     return bool(np.all(_is_number(array)))
 
 
 def lost(before: Array, after: Array) -> int:
     """Return how many numbers of one shape became an infinity or NaN."""
-    return 0 if finite(after) else int(np.count_nonzero(_is_number(before) & ~_is_number(after)))
+    if finite(after):
+        return 0
+    was, now = _is_number(before), _is_number(after)
+    if np.shape(was) != np.shape(now):  # maps of other keys, sequences of other tensors
+        return max(0, int(np.count_nonzero(~now)) - int(np.count_nonzero(~was)))
+    return int(np.count_nonzero(was & ~now))
 
 
 def _is_number(array: Array) -> Any:

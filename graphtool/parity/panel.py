@@ -196,7 +196,7 @@ class Panel:
 
 
 def _stood_in(reason: str) -> str:
-    return f"{reason}: ONNX's reference evaluator ran it"
+    return f"{reason.rstrip(' .:')}: ONNX's reference evaluator ran it"
 
 
 def _pairs(judge: Judge, outputs: Mapping[str, Array]) -> dict[str, tuple[Array, Array]]:

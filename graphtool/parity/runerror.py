@@ -16,6 +16,12 @@ _NO_OP = (
     re.compile(r"Could not find an implementation for (?P<op>[^\s(]+)\(\d+\) node with name '(?P<node>[^']*)'"),
     re.compile(r"Failed to find kernel for (?P<op>[^\s(]+)\(\d+\) \(node:'(?P<node>[^']*)'"),
 )
+# what it says, mostly while it runs, of an operator that it has in other forms only
+_NO_KERNEL = re.compile(
+    r"ONNXRuntimeError\] : 9 : NOT_IMPLEMENTED|\bnot implemented\b|Unsupported pooling size"
+    r"|Only support GridSample Cubic mode in 4-D|Batchwise recurrent operations .* are not supported",
+    re.IGNORECASE,
+)
 _AT_NODE = (
     re.compile(r"running (?P<op>\S+) node\. Name:'(?P<node>[^']*)' Status Message: (?P<rest>.*)", re.DOTALL),
     re.compile(r"Node \((?P<node>[^)]*)\) Op \((?P<op>[^)]*)\) (?:\[\w+\] )?(?P<rest>.*)", re.DOTALL),
@@ -26,8 +32,9 @@ _AT_NODE = (
 class RunError(GraphtoolError):
     """onnxruntime cannot run a graph.
 
-    ``reason``: ``op`` where it has no operator ``op`` (of that name, or for these element types), ``load`` where it
-    refuses the model, ``run`` where the run itself failed. ``op`` and ``node`` are None where it names neither.
+    ``reason``: ``op`` where it has no operator ``op`` (of that name, for these element types, or in this form),
+    ``load`` where it refuses the model, ``run`` where the run itself failed, which other inputs may help. ``op`` and
+    ``node`` are None where it names neither.
     """
 
     def __init__(self, message: str, reason: Reason, op: str | None = None, node: str | None = None) -> None:
@@ -57,13 +64,14 @@ def run_error(error: Exception, reason: Literal["load", "run"]) -> RunError:
         return RunError(
             f"onnxruntime wants the locale {show(place[1])}, which is not installed", "op", "StringNormalizer"
         )
+    why: Reason = "op" if _NO_KERNEL.search(str(error)) else reason
     for pattern in _AT_NODE:
         found = pattern.search(text)
         if found:
             where = f"node {quoted(found['node'])} ({show(found['op'])})" if found["node"] else f"a {show(found['op'])}"
             message = f"onnxruntime cannot run {where}: {_core(found['rest'])}"
-            return RunError(message, reason, found["op"], found["node"] or None)
-    return RunError(f"onnxruntime cannot run the graph: {_core(text)}", reason)
+            return RunError(message, why, found["op"], found["node"] or None)
+    return RunError(f"onnxruntime cannot run the graph: {_core(text)}", why)
 
 
 def _core(text: str) -> str:

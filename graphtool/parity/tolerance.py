@@ -33,7 +33,7 @@ DType = np.dtype[Any]
 
 TIMES_NOISE = 8.0
 # the numbers of one input, moved or converted
-_MOVES = frozenset("Cast Flatten Identity Reshape Squeeze Transpose Unsqueeze".split())
+_MOVES = frozenset("Cast Flatten Identity Reshape Squeeze Transpose Unsqueeze ZipMap".split())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from graphtool.errors import FeedError, UsageError
 from graphtool.graph import Graph
 from graphtool.graph.weights import payload_bytes
 from graphtool.parity.containers import first, is_absent
-from graphtool.parity.feed import VARIANTS, Feed, Shapes, draw
+from graphtool.parity.feed import Feed, Shapes, draw
 from graphtool.parity.feed_extremes import extremes
+from graphtool.parity.feed_sizes import VARIANTS
 from graphtool.parity.metrics import equal
 from graphtool.parity.runerror import RunError
 
@@ -85,8 +86,8 @@ def on_sizes_that_run(
     """Return what ``run`` makes of the first feeds on which the model runs, and a note where they are not the usual.
 
     ``drawn`` gives the feeds of a variant, see :func:`graphtool.parity.feed.draw`: a window may be wider than the usual
-    sizes, or be one size alone. Raises what ``run`` raises of the usual ones where no others are drawn, where
-    it is one of the errors in ``but``, or where it runs on none.
+    sizes or be one size alone, inputs may have to fit each other, indices to be small. Raises what ``run`` raises of
+    the usual ones where no others are drawn, where it is one of the errors in ``but``, or where it runs on none.
     """
     usual = drawn(0)
     try:
@@ -94,17 +95,23 @@ def on_sizes_that_run(
     except RunError as error:
         if error.reason != "run" or isinstance(error, but) or not usual:
             raise
-        tried = [usual[0].feed.recipe.get("dims")]  # of a feed from a file it is the same each time, None
-        for variant in range(1, VARIANTS):
+        tried = [_recipe(usual)]
+        for variant in range(1, len(VARIANTS)):
             try:
                 trials = drawn(variant)
-                dims = trials[0].feed.recipe.get("dims")
-                if dims not in tried and elements(trials[0].feed) <= _MOST_TRIED:
-                    tried.append(dims)
-                    return run(trials), f"judged on other sizes than usual, on which the original does not run: {error}"
+                if _recipe(trials) not in tried and elements(trials[0].feed) <= _MOST_TRIED:
+                    tried.append(_recipe(trials))
+                    what = "smaller integers" if "integers" in trials[0].feed.recipe else "other sizes"
+                    return run(trials), f"judged on {what} than usual, on which the original does not run: {error}"
             except (RunError, FeedError):
                 continue
         raise
+
+
+def _recipe(trials: Sequence[Trial]) -> tuple[object, ...]:
+    """Return what tells the feeds of one variant from those of another; of files it is the same each time."""
+    recipe = trials[0].feed.recipe
+    return recipe.get("dims"), recipe.get("integers")
 
 
 def _drawn(graph: Graph, seed: int, shapes: Shapes | None, variant: int, other_sizes: int) -> Trial:
