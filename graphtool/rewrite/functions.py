@@ -106,6 +106,8 @@ _CALLS: tuple[Callable[..., Any], ...] = (
     lists.prod,
     lists.all_,
     lists.any_,
+    lists.maximum,
+    lists.minimum,
     lists.abs_,
     lists.sqrt,
     lists.exp,

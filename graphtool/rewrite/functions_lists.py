@@ -24,6 +24,7 @@ from graphtool.rewrite.functions_values import (
     items,
     number,
     tensor_like,
+    within,
 )
 from graphtool.rewrite.refs import TensorRef, Tensors
 
@@ -74,6 +75,24 @@ def any_(v: object) -> bool:
 def abs_(v: object) -> object:
     """The absolute value of a number, or of each element of a constant."""
     return np.abs(array(v)) if tensor_like(v) else builtins.abs(number(v))
+
+
+def maximum(a: object, b: object) -> object:
+    """The larger of two constants, element by element, broadcast against each other; NaN where one is NaN."""
+    return _chosen(np.maximum, a, b)
+
+
+def minimum(a: object, b: object) -> object:
+    """The smaller of two constants, element by element, broadcast against each other; NaN where one is NaN."""
+    return _chosen(np.minimum, a, b)
+
+
+def _chosen(of_arrays: Callable[..., Any], a: object, b: object) -> object:
+    x, y = array(a), array(b)
+    if x.dtype != y.dtype:
+        raise ValueError(f"{x.dtype.name} and {y.dtype.name} are two element types; cast one of them")
+    within(math.prod(np.broadcast_shapes(x.shape, y.shape)))
+    return np.asarray(of_arrays(x, y))
 
 
 def sqrt(v: object) -> object:
