@@ -140,6 +140,8 @@ _CALLS: tuple[Callable[..., Any], ...] = (
     shapes.per_channel,
     lists.compose,
     lists.inverse,
+    lists.picked,
+    lists.without,
     lists.broadcasts,
 )
 

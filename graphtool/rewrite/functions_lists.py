@@ -243,6 +243,22 @@ def inverse(perm: object) -> list[int]:
     return sorted(range(len(result)), key=result.__getitem__)
 
 
+def picked(v: object, places: object) -> list[Any]:
+    """The elements of a list or constant vector at some places of it: v[places[0]], v[places[1]], ..."""
+    found = items(v)
+    if not builtins.all(0 <= place < len(found) for place in integers(places)):
+        raise ValueError(f"{places} are not all places of a list of {len(found)} elements")
+    return [found[place] for place in integers(places)]
+
+
+def without(perm: object, places: object) -> list[int]:
+    """The permutation that is left of perm without the elements at some places of it, counted anew."""
+    order, gone = _permutation(perm), integers(places)
+    left = [axis for place, axis in enumerate(order) if place not in gone]
+    ranks = {axis: rank for rank, axis in enumerate(sorted(left))}
+    return [ranks[axis] for axis in left]
+
+
 def _permutation(value: object) -> list[int]:
     perm = integers(value)
     if sorted(perm) != list(range(len(perm))):
