@@ -35,7 +35,8 @@ _MICROSOFT = frozenset(
     QLinearAdd QLinearAveragePool QLinearConcat QLinearConv QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul
     QLinearReduceMean QLinearSigmoid QLinearSoftmax QLinearWhere QOrderedGelu QOrderedLayerNormalization QOrderedMatMul
     QuantizeLinear QuickGelu Range ReduceSumInteger RelativePositionBias Rfft RotaryEmbedding SkipGroupNorm
-    SkipLayerNormalization SkipSimplifiedLayerNormalization SparseToDenseMatMul TransposeMatMul Trilu UnfoldTensor Unique
+    SkipLayerNormalization SkipSimplifiedLayerNormalization SparseToDenseMatMul TransposeMatMul Trilu UnfoldTensor
+    Unique
     """.split()
 )
 _READ_NOTHING = ("SequenceEmpty",)  # the other operators without inputs are random, or constants

@@ -263,7 +263,7 @@ class _Sweep:
         built = [build.node(node) for node in build.statements()]
         forwards = [(made, build.forward(source)) for name, source in plan.forwards if (made := binding.made(name))]
         if forwards:
-            forwards = self.forwards.ordered(forwards, {name for node in built for name in node.output[:]})
+            built, forwards = self.forwards.settled(forwards, built, build, old_slots, roots)
         elif len(built) == len(old_slots) and build.is_there(built, outputs):
             raise Refused(NO_CHANGE)
         if build.new and self.copies is not None and not self.copies.allow(build, old_slots, roots):
