@@ -14,6 +14,7 @@ from graphtool.rewrite import functions_tensors as tensors
 from graphtool.rewrite import functions_types as types
 from graphtool.rewrite import matrices
 
+FAR = frozenset(("never_negative",))  # what they say depends on nodes that no statement of a match names
 _MANY = 64
 
 
@@ -60,6 +61,7 @@ _CALLS: tuple[Callable[..., Any], ...] = (
     tensors.has,
     tensors.uses,
     tensors.quantized,
+    tensors.never_negative,
     shapes.elements,
     shapes.extents,
     shapes.unchanged,

@@ -63,7 +63,8 @@ class Rule:
         """Work out what is asked of a rule in every sweep."""
         anchors = {op_type for pattern in self.patterns for op_type in pattern.nodes[-1].op_types}
         object.__setattr__(self, "anchors", tuple(sorted(anchors)))
-        object.__setattr__(self, "depth", _depth(self.patterns))
+        far = any(e.looks_far for e in (*self.wheres, *(e for _, e in self.lets)))
+        object.__setattr__(self, "depth", None if far else _depth(self.patterns))
 
     def apply(
         self, graph: Graph, params: Params, tell: bool = True, record: bool = True, offer: Offer | None = None
