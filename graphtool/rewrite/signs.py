@@ -51,7 +51,7 @@ class _Look:
         found = self.graph.constant(name) if self.graph.is_constant(name) else None
         if found is None or found.size > MAX_ELEMENTS or found.dtype.kind not in "biuf":
             return False
-        return bool(np.all(found >= 0))
+        return bool(np.all(np.asarray(found, np.float64) >= 0))
 
     def _made(self, name: str) -> bool:
         slot = self.graph.index.producer_slot(name)
