@@ -22,7 +22,7 @@ UNITS = True  # each node that is dropped
 # a Dropout may be in training; a Constant is a weight, and share_equal_weights is for those
 _LEFT_ALONE = ops.RANDOM | {"Dropout", "Constant"}
 # onnxruntime's operators whose definition makes the outputs a function of inputs and attributes alone
-# (onnxruntime, docs/ContribOperators.md, main on 2026-11-28; https://github.com/microsoft/onnxruntime). Not here are
+# (https://github.com/microsoft/onnxruntime, docs/ContribOperators.md at commit 004b79eda305). Not here are
 # what draws numbers (Dropout, Sampling), searches that run a body, and attention and convolution with a state, whose
 # past and present may be one buffer.
 _MICROSOFT = frozenset(
