@@ -48,7 +48,8 @@ def merged(graph: Graph | str, opset: int = 17) -> tuple[Graph, list[str]]:
         # floating-point addition of three depends on the order
         ("g (float[2] x, float[2] z, float[2] w) => (float[2] y) { a = Sum(x, z, w) b = Sum(w, x, z) y = Sub(a, b) }",
          17),
-        ("g (float[2] x) => (float[2] y) { a = com.microsoft.Gelu(x) b = com.microsoft.Gelu(x) y = Sub(a, b) }", 17),
+        ("g (float[2,4] x) => (float[2,4] y) { a = com.microsoft.BiasDropout(x, x) b = com.microsoft.BiasDropout(x, x) "
+         "y = Sub(a, b) }", 17),
     ],
 )  # fmt: skip
 def test_what_stays(text: str, opset: int) -> None:
@@ -82,6 +83,15 @@ def test_tensors_in_attributes_are_compared_by_what_they_hold() -> None:
     for node, tensor in zip(graph.nodes, (raw, typed, other), strict=False):
         node.attribute.append(helper.make_attribute("value", tensor))
     assert merged(graph)[1] == ["ConstantOfShape_1"]
+
+
+def test_operators_of_onnxruntime_are_merged_unless_a_local_function_has_the_name() -> None:
+    text = "g (float[2] x) => (float[2] y) { a = com.microsoft.Gelu(x) b = com.microsoft.Gelu(x) y = Sub(a, b) }"
+    assert merged(text)[1] == ["Gelu_1"]
+    graph = model_of(text, 17)
+    own = graph.proto.functions.add(name="Gelu", domain="com.microsoft", input=["x"], output=["y"])
+    own.node.append(helper.make_node("RandomNormalLike", ["x"], ["y"]))
+    assert apply(Graph(graph.proto), {}).matches == []
 
 
 def test_names_of_outputs_stay_and_what_reads_them_follows() -> None:

@@ -44,6 +44,18 @@ def test_what_a_journal_leaves_out_would_not_match(seed: int) -> None:
     assert optimized(graph, None) == optimized(graph, Everywhere())
 
 
+def test_a_rule_that_looks_far_is_looked_at_again() -> None:
+    # once two Neg are gone, what a pool reads is never negative: they lie further up than any statement of the match
+    graph = model_of(
+        "g (float[1,4,4,3] x) => (float[1,3,3,4] y) <int64[8] p = {0,0,0,0,0,0,1,1}, int64[1] z = {0}, "
+        "int64[1] e = {1}> { r = Relu(x) a = Neg(r) b = Neg(a) c = Transpose<perm=[0,3,2,1]>(b) d = Slice(c, z, e) "
+        "f = Transpose<perm=[0,1,3,2]>(d) q = Pad(f, p) y = MaxPool<kernel_shape=[2,2]>(q) }", 17)  # fmt: skip
+    graph.journal = Journal()
+    pad, repeats = parse_pipeline("fold_pad_max_pool,remove_repeats", CATALOG)
+    found = [len(apply_stage(graph, stage, CATALOG).applied.matches) for stage in (pad, repeats, pad, pad)]
+    assert found == [0, 1, 1, 0]
+
+
 def _with_if() -> Graph:
     return Graph(
         parse_model(

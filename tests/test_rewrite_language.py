@@ -230,9 +230,32 @@ def test_no_match_reaches_out_of_a_body() -> None:
     assert not found.matches and inside(graph)[0] == "q = Neg(n)"
 
 
-def test_an_output_of_a_body_keeps_its_producer() -> None:
+def test_an_output_of_a_body_keeps_its_name() -> None:
     graph, found = apply(UNDO, graph_of(BODY.format("p = Neg(x) t = Neg(p)")))
-    assert not found.matches and inside(graph)[:2] == ["p = Neg(x)", "t = Neg(p)"]
+    assert len(found.matches) == 1 and inside(graph) == ["t = Identity(x)", "e = Relu(x)"]
+
+
+# -- a forward between two names that both stay
+
+
+def test_an_identity_is_left_where_two_names_stay() -> None:
+    text = "g (float[2] x) => (float[2] y) { a = Neg(x) y = Neg(a) }"
+    graph, found = apply(UNDO, graph_of(text))
+    assert lines(graph) == ["y = Identity(x)"] and [node.op_type for node in found.matches[0].new] == ["Identity"]
+    assert not apply(UNDO, graph)[1].matches
+
+
+def test_no_identity_where_one_node_would_take_the_place_of_one() -> None:
+    shared = rule_of("a = Neg(x)  y = Neg(a)", "y = x", "shared = ['a']")
+    text = "g (float[2] x) => (float[2] y, float[2] z) { a = Neg(x) y = Neg(a) z = Exp(a) }"
+    assert any("it would join graph output 'y' with input" in reason for reason in reasons(apply(shared, text)[1]))
+    text = "g (float[2] x) => (float[2] y) { y = Neg(x) }"
+    assert "it would join graph output 'y'" in reasons(apply(rule_of("y = Neg(x)", "y = x"), text)[1])[0]
+
+
+def test_two_outputs_of_one_value_are_joined_by_an_identity() -> None:
+    text = "g (float[2] x) => (float[2] y, float[2] z) { z = Exp(x) a = Neg(z) y = Neg(a) }"
+    assert lines(apply(UNDO, graph_of(text))[0]) == ["z = Exp(x)", "y = Identity(z)"]
 
 
 def test_what_a_body_captures_no_longer_can_go() -> None:

@@ -227,7 +227,7 @@ TRAPS = {
         weight("s", TensorProto.STRING, [2], [b"a", b"\xff\x00"])),
     "a sequence": text(
         TWO + "<int64 k = {0}> { s = SequenceConstruct(x, x) i = Identity(s) y = SequenceAt(i, k) }",
-        "SequenceConstruct SequenceAt", opset=17),
+        "Identity", opset=17),
     "bfloat16": edited(
         text(TWO + "{ b = Cast<to=16>(x) i = Identity(w) s = Add(b, i) y = Cast<to=1>(s) }", "Cast Add Cast"),
         weight("w", TensorProto.BFLOAT16, [2], [1.5, 2.5])),

@@ -21,6 +21,24 @@ UNITS = True  # each node that is dropped
 
 # a Dropout may be in training; a Constant is a weight, and share_equal_weights is for those
 _LEFT_ALONE = ops.RANDOM | {"Dropout", "Constant"}
+# onnxruntime's operators whose definition makes the outputs a function of inputs and attributes alone
+# (https://github.com/microsoft/onnxruntime, docs/ContribOperators.md at commit 004b79eda305). Not here are
+# what draws numbers (Dropout, Sampling), searches that run a body, and attention and convolution with a state, whose
+# past and present may be one buffer.
+_MICROSOFT = frozenset(
+    """
+    BiasAdd BiasGelu BiasSoftmax BiasSplitGelu CDist ComplexMul ComplexMulConj ConvTransposeWithDynamicPads
+    CropAndResize DequantizeLinear DynamicQuantizeMatMul EmbedLayerNormalization ExpandDims FastGelu FusedConv FusedGemm
+    FusedMatMul FusedMatMulActivation GatedRelativePositionBias GatherBlockQuantized GatherND Gelu GemmFastGelu
+    GemmaRotaryEmbedding GridSample GroupNorm Inverse Irfft MatMulBnb4 MatMulFpQ4 MatMulInteger16 MatMulIntegerToFloat
+    MatMulNBits MaxpoolWithMask MulInteger MurmurHash3 NGramRepeatBlock NhwcConv NhwcFusedConv NhwcMaxPool Pad QGemm
+    QLinearAdd QLinearAveragePool QLinearConcat QLinearConv QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul
+    QLinearReduceMean QLinearSigmoid QLinearSoftmax QLinearWhere QOrderedGelu QOrderedLayerNormalization QOrderedMatMul
+    QuantizeLinear QuickGelu Range ReduceSumInteger RelativePositionBias Rfft RotaryEmbedding SkipGroupNorm
+    SkipLayerNormalization SkipSimplifiedLayerNormalization SparseToDenseMatMul TransposeMatMul Trilu UnfoldTensor
+    Unique
+    """.split()
+)
 _READ_NOTHING = ("SequenceEmpty",)  # the other operators without inputs are random, or constants
 
 
@@ -81,13 +99,12 @@ class _Level:
         return matches
 
     def _mergeable(self, row: Row) -> bool:
-        """Whether the node computes the same from the same inputs, as far as ONNX says what it computes."""
-        return (
-            row.op_type not in _LEFT_ALONE
-            and (row.domain, row.op_type) not in self.calls
-            and ops.schema(row.op_type, row.domain, self.graph.opset(row.domain)) is not None
-            and not row.holds
-        )
+        """Whether the node computes the same from the same inputs, as far as its definition says what it computes."""
+        if row.op_type in _LEFT_ALONE or row.holds or (row.domain, row.op_type) in self.calls:
+            return False
+        if row.domain == "com.microsoft":
+            return row.op_type in _MICROSOFT
+        return ops.schema(row.op_type, row.domain, self.graph.opset(row.domain)) is not None
 
     def _twin(self, slot: int, row: Row) -> int:
         """Return the slot of the first node that equals the one in ``slot``: its own where no other does."""

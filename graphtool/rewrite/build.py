@@ -28,6 +28,10 @@ class Refused(Exception):  # noqa: N818  # no error: a match that does not apply
     """A match fits but must not be applied; the message says why."""
 
 
+class Joined(Refused):
+    """A graph output would be another name for an input, a constant or another output."""
+
+
 def make_attribute(node: NodeProto, version: int | None, name: str, value: object) -> AttributeProto:
     """Return an attribute for ``node`` in the type that its op wants; raises Refused where the value does not fit."""
     try:
@@ -250,6 +254,13 @@ class Builder:
         value = self.input(name)
         self.used.add(value)
         return value
+
+    def copy(self, made: str, source: str) -> NodeProto:
+        """Return the Identity that makes ``made`` of ``source`` in the place of the node where the match begins."""
+        name = self.root.name or self.graph.names.fresh_node(self.stem)
+        node = NodeProto(op_type="Identity", input=[source], output=[made], name=name, doc_string=self.root.doc_string)
+        node.metadata_props.extend(self.root.metadata_props)
+        return node
 
     def _operands(self, name: str, many: bool) -> list[str]:
         """Return the values that one input of a statement stands for."""

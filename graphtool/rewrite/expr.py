@@ -20,7 +20,7 @@ import numpy as np
 from graphtool.errors import PassError, did_you_mean, quoted, show
 from graphtool.rewrite import functions_operators as operators
 from graphtool.rewrite.expr_compile import BINARY, COMPARE, MARK, WORDS, Evaluate, compiled, needed_constants
-from graphtool.rewrite.functions import FUNCTIONS
+from graphtool.rewrite.functions import FAR, FUNCTIONS
 from graphtool.rewrite.refs import TensorRef
 
 __all__ = ["FUNCTIONS", "MAX_LENGTH", "Expr", "ExprError", "TensorRef"]
@@ -99,6 +99,12 @@ class Expr:
     def quiet(self) -> Evaluate:
         """What :meth:`evaluate` calls: for a caller that has told numpy to ignore overflow and the like."""
         return compiled(self._tree, partial(_NoValueError, self._marked))  # of most rewrites no match gets so far
+
+    @cached_property
+    def looks_far(self) -> bool:
+        """Whether the value depends on nodes far from the tensors that the expression reads."""
+        calls = (node.func for node in ast.walk(self._tree) if isinstance(node, ast.Call))
+        return any(isinstance(function, ast.Name) and function.id in FAR for function in calls)
 
     def holds(self, env: Mapping[str, object]) -> bool:
         """Return whether the value counts as true; raises ExprError as :meth:`evaluate` does."""

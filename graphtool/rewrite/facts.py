@@ -14,6 +14,7 @@ from graphtool.graph.forms import Virtual
 from graphtool.graph.values import Shape, Value
 from graphtool.rewrite.binding import Bound
 from graphtool.rewrite.refs import Array, TensorRef, Tensors
+from graphtool.rewrite.signs import never_negative
 
 _FEW, _SHOWN = 8, 60  # elements and characters of a value in a message
 _QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
@@ -63,6 +64,10 @@ class View:
     def elements(self, name: str) -> Content | None:
         """Return what is known of the elements of a small integer tensor that is no constant."""
         return self._graph.facts.elements(name)
+
+    def never_negative(self, name: str) -> bool:
+        """Whether no element of a value can be less than 0, as far as the nodes above it say."""
+        return never_negative(self._graph, name)
 
     def quantizes(self) -> bool:
         """Whether nodes of the graph, or of one around it, round to a step: QuantizeLinear and its kin."""

@@ -1,14 +1,18 @@
-"""Forwards: a value of the match becomes another name for one that stays, where outputs and scopes allow it."""
+"""Forwards: a value of the match becomes another name for one that stays, where outputs and scopes allow it.
+
+Where both names stay, an Identity between them takes the place of a match of several nodes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from onnx import NodeProto
 
 from graphtool.errors import quoted
 from graphtool.graph import Graph
-from graphtool.rewrite.build import Refused
+from graphtool.rewrite.build import Builder, Joined, Refused
 from graphtool.rewrite.result import label
 
 
@@ -38,6 +42,35 @@ class Forwards:
             name = self.gone[name]
         return name
 
+    def settled(
+        self,
+        forwards: list[tuple[str, str]],
+        built: list[NodeProto],
+        build: Builder,
+        old_slots: Sequence[int],
+        roots: Sequence[int],
+    ) -> tuple[list[NodeProto], list[tuple[str, str]]]:
+        """Return the nodes that take the place of a match, and the forwards in order; raises Refused."""
+        try:
+            return built, self.ordered(forwards, {name for node in built for name in node.output[:]})
+        except Joined:
+            if built or len(forwards) > 1 or self.graph.opset("") is None:  # without ONNX's operators: no Identity
+                raise
+            if not self._drops_several(old_slots, roots, build.used):
+                raise
+        made, source = forwards[0]
+        return [build.copy(made, source)], []
+
+    def _drops_several(self, old_slots: Sequence[int], roots: Sequence[int], used: AbstractSet[str]) -> bool:
+        """Whether more than one node of the match would go: others may read what the shared ones make."""
+        gone = set(roots)
+        for slot in reversed(old_slots):
+            made = {name for name in self.graph.row_at(slot).outputs if name}
+            read = (reader for name in made for reader in self.graph.index.reader_slots(name))
+            if self.outputs.isdisjoint(made) and used.isdisjoint(made) and gone.issuperset(read):
+                gone.add(slot)
+        return len(gone) > 1
+
     def ordered(self, forwards: list[tuple[str, str]], new: set[str]) -> list[tuple[str, str]]:
         """Return the forwards with each source under the name that those before leave it; raises Refused."""
         renamed: dict[str, str] = {}
@@ -59,9 +92,9 @@ class Forwards:
         keep, gone = (made, source) if made in outputs else (source, made)
         if made in outputs:
             if source in outputs:
-                raise Refused(f"it would join two graph outputs, {quoted(made)} and {quoted(source)}")
+                raise Joined(f"it would join two graph outputs, {quoted(made)} and {quoted(source)}")
             if source not in new and graph.index.producer_slot(source) is None:
-                raise Refused(f"it would join graph output {quoted(made)} with input or constant {quoted(source)}")
+                raise Joined(f"it would join graph output {quoted(made)} with input or constant {quoted(source)}")
         for slot in graph.index.reader_slots(gone):
             if graph.hides(keep, slot):
                 reader = graph.node(slot)

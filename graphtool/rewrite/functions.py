@@ -14,6 +14,7 @@ from graphtool.rewrite import functions_tensors as tensors
 from graphtool.rewrite import functions_types as types
 from graphtool.rewrite import matrices
 
+FAR = frozenset(("never_negative",))  # what they say depends on nodes that no statement of a match names
 _MANY = 64
 
 
@@ -60,6 +61,7 @@ _CALLS: tuple[Callable[..., Any], ...] = (
     tensors.has,
     tensors.uses,
     tensors.quantized,
+    tensors.never_negative,
     shapes.elements,
     shapes.extents,
     shapes.unchanged,
@@ -106,6 +108,8 @@ _CALLS: tuple[Callable[..., Any], ...] = (
     lists.prod,
     lists.all_,
     lists.any_,
+    lists.maximum,
+    lists.minimum,
     lists.abs_,
     lists.sqrt,
     lists.exp,
@@ -138,6 +142,8 @@ _CALLS: tuple[Callable[..., Any], ...] = (
     shapes.per_channel,
     lists.compose,
     lists.inverse,
+    lists.picked,
+    lists.without,
     lists.broadcasts,
 )
 

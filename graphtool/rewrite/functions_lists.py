@@ -24,6 +24,7 @@ from graphtool.rewrite.functions_values import (
     items,
     number,
     tensor_like,
+    within,
 )
 from graphtool.rewrite.refs import TensorRef, Tensors
 
@@ -74,6 +75,24 @@ def any_(v: object) -> bool:
 def abs_(v: object) -> object:
     """The absolute value of a number, or of each element of a constant."""
     return np.abs(array(v)) if tensor_like(v) else builtins.abs(number(v))
+
+
+def maximum(a: object, b: object) -> object:
+    """The larger of two constants, element by element, broadcast against each other; NaN where one is NaN."""
+    return _chosen(np.maximum, a, b)
+
+
+def minimum(a: object, b: object) -> object:
+    """The smaller of two constants, element by element, broadcast against each other; NaN where one is NaN."""
+    return _chosen(np.minimum, a, b)
+
+
+def _chosen(of_arrays: Callable[..., Any], a: object, b: object) -> object:
+    x, y = array(a), array(b)
+    if x.dtype != y.dtype:
+        raise ValueError(f"{x.dtype.name} and {y.dtype.name} are two element types; cast one of them")
+    within(math.prod(np.broadcast_shapes(x.shape, y.shape)))
+    return np.asarray(of_arrays(x, y))
 
 
 def sqrt(v: object) -> object:
@@ -222,6 +241,22 @@ def inverse(perm: object) -> list[int]:
     """The permutation that undoes perm."""
     result = _permutation(perm)
     return sorted(range(len(result)), key=result.__getitem__)
+
+
+def picked(v: object, places: object) -> list[Any]:
+    """The elements of a list or constant vector at some places of it: v[places[0]], v[places[1]], ..."""
+    found = items(v)
+    if not builtins.all(0 <= place < len(found) for place in integers(places)):
+        raise ValueError(f"{places} are not all places of a list of {len(found)} elements")
+    return [found[place] for place in integers(places)]
+
+
+def without(perm: object, places: object) -> list[int]:
+    """The permutation that is left of perm without the elements at some places of it, counted anew."""
+    order, gone = _permutation(perm), integers(places)
+    left = [axis for place, axis in enumerate(order) if place not in gone]
+    ranks = {axis: rank for rank, axis in enumerate(sorted(left))}
+    return [ranks[axis] for axis in left]
 
 
 def _permutation(value: object) -> list[int]:

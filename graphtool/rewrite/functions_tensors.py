@@ -24,8 +24,10 @@ def shape(x: object) -> list[int | str]:
     return [f"?{x.name}.{axis}" if dim is None else dim for axis, dim in enumerate(x.shape)]
 
 
-def rank(x: object) -> int:
-    """The number of dimensions; an error when it is unknown."""
+def rank(x: object, other: object = None) -> int:
+    """The number of dimensions, of other where that of x is unknown; an error when both are."""
+    if other is not None and isinstance(x, TensorRef) and x.shape is None:
+        return len(shape(other))
     return len(shape(x))
 
 
@@ -74,6 +76,13 @@ def quantized(x: object) -> bool:
     if not isinstance(x, TensorRef):
         raise ValueError(f"{values.describe(x)} is not a tensor of the graph")
     return x.quantized
+
+
+def never_negative(x: object) -> bool:
+    """Whether no element can be less than 0, as far as the 64 values above a tensor say: NaN is not."""
+    if not isinstance(x, TensorRef):
+        raise ValueError(f"{values.describe(x)} is not a tensor of the graph")
+    return x.never_negative
 
 
 def scalar(x: object) -> object:

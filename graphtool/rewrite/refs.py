@@ -32,6 +32,9 @@ class Source(Protocol):
     def quantizes(self) -> bool:
         """Whether the graph quantizes values."""
 
+    def never_negative(self, name: str) -> bool:
+        """Whether no element can be less than 0."""
+
 
 class TensorRef:
     """A tensor of the graph as an expression sees it; what it is and its value are looked up only where one asks.
@@ -100,6 +103,11 @@ class TensorRef:
     def quantized(self) -> bool:
         """Whether the graph of the tensor quantizes values."""
         return self._source is not None and self._source.quantizes()
+
+    @property
+    def never_negative(self) -> bool:
+        """Whether no element can be less than 0, as far as the nodes above say."""
+        return self._source is not None and self._source.never_negative(self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,8 @@ class Rule:
         """Work out what is asked of a rule in every sweep."""
         anchors = {op_type for pattern in self.patterns for op_type in pattern.nodes[-1].op_types}
         object.__setattr__(self, "anchors", tuple(sorted(anchors)))
-        object.__setattr__(self, "depth", _depth(self.patterns))
+        far = any(e.looks_far for e in (*self.wheres, *(e for _, e in self.lets)))
+        object.__setattr__(self, "depth", None if far else _depth(self.patterns))
 
     def apply(
         self, graph: Graph, params: Params, tell: bool = True, record: bool = True, offer: Offer | None = None
@@ -263,7 +264,7 @@ class _Sweep:
         built = [build.node(node) for node in build.statements()]
         forwards = [(made, build.forward(source)) for name, source in plan.forwards if (made := binding.made(name))]
         if forwards:
-            forwards = self.forwards.ordered(forwards, {name for node in built for name in node.output[:]})
+            built, forwards = self.forwards.settled(forwards, built, build, old_slots, roots)
         elif len(built) == len(old_slots) and build.is_there(built, outputs):
             raise Refused(NO_CHANGE)
         if build.new and self.copies is not None and not self.copies.allow(build, old_slots, roots):
