@@ -528,3 +528,12 @@ def test_an_if_in_a_match() -> None:
     graph.graph.node.append(helper.make_node("Neg", ["y"], ["z"]))
     result, found = apply(spec, Graph.from_proto(graph))
     assert len(found.matches) == 1 and [node.op_type for node in result.nodes] == ["Exp", "NegIf"]
+
+
+@pytest.mark.parametrize(("opset", "left"), [(13, ["SequenceInsert", "SequenceErase"]), (17, ["Identity"])])
+def test_two_names_that_stay_are_joined_by_an_identity_that_the_opset_has(opset: int, left: list[str]) -> None:
+    rule = rule_of("t = SequenceInsert(s, x)  y = SequenceErase(t)", "y = s")
+    graph = model_of(
+        "g (seq(float[2]) s, float[2] x) => (seq(float[2]) y) { t = SequenceInsert(s, x) y = SequenceErase(t) }", opset
+    )
+    assert [node.op_type for node in apply(rule, graph)[0].nodes] == left

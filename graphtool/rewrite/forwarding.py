@@ -54,12 +54,19 @@ class Forwards:
         try:
             return built, self.ordered(forwards, {name for node in built for name in node.output[:]})
         except Joined:
-            if built or len(forwards) > 1 or self.graph.opset("") is None:  # without ONNX's operators: no Identity
+            if built or len(forwards) > 1 or not self._can_copy(forwards[0][1]):
                 raise
             if not self._drops_several(old_slots, roots, build.used):
                 raise
         made, source = forwards[0]
         return [build.copy(made, source)], []
+
+    def _can_copy(self, name: str) -> bool:
+        """Whether the model has an Identity for a value: for sequences and optionals, all of it from opset 16 on."""
+        version, value = self.graph.opset(""), self.graph.value(name)
+        if version is None:  # it imports none of ONNX's operators
+            return False
+        return version >= 16 or name in self.graph.initializers or (value is not None and value.kind == "tensor")
 
     def _drops_several(self, old_slots: Sequence[int], roots: Sequence[int], used: AbstractSet[str]) -> bool:
         """Whether more than one node of the match would go: others may read what the shared ones make."""
