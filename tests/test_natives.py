@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import onnx
@@ -416,7 +416,9 @@ def _leaving(graph: Graph, params: object) -> Applied:
 def test_a_native_that_says_nothing_of_what_it_does(
     monkeypatch: pytest.MonkeyPatch, function: object, fault: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "some_distribution", SimpleNamespace(own=function))  # type: ignore[arg-type]
+    module = ModuleType("some_distribution")
+    vars(module)["own"] = function
+    monkeypatch.setitem(sys.modules, "some_distribution", module)
     point = EntryPoint("own", "some_distribution:own", native.GROUP)
     monkeypatch.setattr(native, "entry_points", lambda group: [point])
     text = "g (float[2] x) => (float[2] y) { y = Relu(x) }"

@@ -14,7 +14,7 @@ from onnx import NodeProto
 
 from graphtool.graph import Graph
 from graphtool.graph import opset as ops
-from graphtool.natives import remove_unused
+from graphtool.graph.sort import remove_unused
 
 _MOST_NODES = 200_000  # that one call looks at: each condition costs a look at the whole model, twice
 _MARK = "\0the level that is looked at"  # no name in a file has a NUL
@@ -60,7 +60,7 @@ def _may_be(level: Graph, condition: str, way: bool, fold: Callable[[Graph], obj
     level.replace_uses(condition, assumed)
     level.commit()
     fold(model)
-    remove_unused.apply(model, {})  # of what nothing needs a runtime may not run anything
+    remove_unused(model)  # of what nothing needs a runtime may not run anything
     level = _marked(model)
     return not any(_refuses(level, node) for op in _STRICT for node in level.index.by_type(op))
 
